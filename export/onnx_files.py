@@ -1,0 +1,147 @@
+"""ONNX files of the graphs: dynamic where the contract has letters, weights optionally stored in half the space."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from training.rounding import KEPT_PARAMETERS
+from vidtag_cli.bundle.contract import GRAPH_TENSORS, TensorContract
+
+StoredWeights = Literal["float32", "float16"]
+
+OPSET = 23
+"""The first with an ``Attention`` operator: the graphs are a third shorter than at 20 and the fastest on ONNX Runtime's CPU;
+TensorRT reads it from 10.14 on."""
+
+EXTERNAL_DATA_BYTES = 1_900_000_000
+"""A protocol buffer holds at most 2 GiB: larger weights go into a file beside it."""
+
+_HALVED_FROM_VALUES = 256
+"""Smaller tensors save less than the Cast costs in the file."""
+
+_DUMMY_SIZES = {"N": 2, "B": 2, "T": 3}
+"""At least two each: the exporter takes a dimension of one as a constant."""
+
+_TORCH_DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "float64": torch.float64}
+
+
+def export_onnx(
+    name: str, graph: nn.Module, path: Path, sizes: Mapping[str, int], store_weights: StoredWeights = "float32"
+) -> tuple[Path, ...]:
+    """Write one graph of the contract as ONNX and return the files written: the graph, and its weights if they are large.
+
+    ``sizes`` gives the letters that the bundle fixes; all others stay free. With ``store_weights="float16"`` the file holds
+    halves and a Cast behind each: the engine folds it when it opens the file and computes in float32 as before. This loses
+    nothing, or ValueError is raised: the weights must lie on the grid of float16 (``training.rounding.round_weights_``).
+    """
+    import onnx
+
+    if store_weights == "float16":
+        _check_weights_on_grid(name, graph)
+    inputs, outputs = GRAPH_TENSORS[name]
+    free = {letter: torch.export.Dim(letter) for letter in _DUMMY_SIZES}
+    with _exporter_settings(), torch.no_grad():
+        program = torch.onnx.export(
+            graph.eval(),
+            tuple(_dummy(tensor, sizes) for tensor in inputs),
+            dynamo=True,
+            input_names=[tensor.name for tensor in inputs],
+            output_names=[tensor.name for tensor in outputs],
+            dynamic_shapes=tuple(_free_axes(tensor, sizes, free) for tensor in inputs),
+            opset_version=OPSET,
+        )
+    model = program.model_proto
+    _describe(model, name)
+    if store_weights == "float16":
+        _halve_weights(model.graph)
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < EXTERNAL_DATA_BYTES:
+        onnx.save(model, path)
+        onnx.checker.check_model(path, full_check=True)
+        return (path,)
+    data = path.with_name(f"{path.name}.data")
+    onnx.save(model, path, save_as_external_data=True, location=data.name)
+    return path, data
+
+
+@contextlib.contextmanager
+def _exporter_settings() -> Iterator[None]:
+    """Keep torch from its fused attention, which no exporter knows, and from reports that nobody reads."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    loggers = [logging.getLogger(name) for name in ("onnxscript", "onnx_ir", "torch.onnx")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _dummy(tensor: TensorContract, sizes: Mapping[str, int]) -> Tensor:
+    shape = [_size(dimension, {**_DUMMY_SIZES, **sizes}) for dimension in tensor.shape]
+    return torch.ones(shape, dtype=_TORCH_DTYPES[tensor.dtype])
+
+
+def _size(dimension: int | str, sizes: Mapping[str, int]) -> int:
+    return dimension if isinstance(dimension, int) else sizes[dimension]
+
+
+def _free_axes(tensor: TensorContract, sizes: Mapping[str, int], free: Mapping[str, Any]) -> dict[int, Any]:
+    letters = {axis: letter for axis, letter in enumerate(tensor.shape) if isinstance(letter, str)}
+    return {axis: free[letter] for axis, letter in letters.items() if letter not in sizes}
+
+
+def _describe(model: Any, name: str) -> None:
+    """Say what the graph is, and forget where it was made: the exporter notes source files and lines at every node."""
+    model.doc_string = f"vidtag graph {name}"
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info,
+                 *model.graph.initializer):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del model.metadata_props[:]
+
+
+def _check_weights_on_grid(name: str, graph: nn.Module) -> None:
+    for weight_name, weight in graph.named_parameters():
+        if weight.ndim < 2 or weight_name.rsplit(".", 1)[-1] in KEPT_PARAMETERS:
+            continue
+        if not torch.equal(weight.half().float(), weight.float()):
+            raise ValueError(
+                f"{name}: {weight_name} does not fit into float16 without loss: apply training.rounding.round_weights_ "
+                'to the model before it is measured, or export with store_weights="float32"'
+            )
+
+
+def _halve_weights(graph: Any) -> None:
+    """Store every float32 tensor that float16 holds exactly as halves, with a Cast back under the old name."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for tensor in graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            halves = values.astype(np.float16)
+        if values.size < _HALVED_FROM_VALUES or not np.array_equal(halves.astype(np.float32), values):
+            continue
+        stored = f"{tensor.name}_float16"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], name=f"widen_{tensor.name}", to=TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(halves, stored))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)

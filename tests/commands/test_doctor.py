@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import typer
+from tiny_bundle import write_tiny_bundle
+from typer.testing import CliRunner
+
+from vidtag_cli.bundle import install_model, registry
+from vidtag_cli.commands.doctor import doctor_command
+from vidtag_cli.errors import InputError
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with an ffmpeg and one packaged model."""
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VIDTAG_MODEL", raising=False)
+    monkeypatch.setattr(registry, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
+    monkeypatch.chdir(tmp_path)
+    set_ffmpeg(monkeypatch, lambda: SimpleNamespace(path="/usr/bin/ffmpeg", version="7.1"))
+    write_tiny_bundle(tmp_path / "packaged", "flyover")
+    return tmp_path
+
+
+def set_ffmpeg(monkeypatch, find_ffmpeg):
+    monkeypatch.setitem(sys.modules, "vidtag_cli.video.ffmpeg", SimpleNamespace(find_ffmpeg=find_ffmpeg))
+
+
+def doctor(*arguments):
+    app = typer.Typer(rich_markup_mode=None)
+    app.command()(doctor_command)
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def test_a_machine_that_can_run_is_said_to_be_ready(machine):
+    done = doctor("--json")
+    found = json.loads(done.stdout)
+    assert found["problems"] == []
+    assert (done.exit_code, found["ok"]) == (0, True)
+    assert found["ffmpeg"] == {"version": "7.1", "problem": "", "path": "/usr/bin/ffmpeg"}
+    assert all(package["found"] for package in found["packages"].values())
+    assert {(e["name"], e["device"]): e["usable"] for e in found["engines"]}[("onnxruntime", "cpu")] is True
+    assert [model["problem"] for model in found["models"]] == [""]
+    assert "no model is named" in found["default_model"]["note"]
+    assert found["folders"]["cache"] == str(machine / "home" / "cache")
+
+
+def test_the_text_says_the_same(machine):
+    done = doctor()
+    assert done.exit_code == 0
+    for part in ("onnxruntime on cpu: ready", "ffmpeg: 7.1", "flyover (packaged): hashes right", "tensorrt"):
+        assert part in done.stdout
+    assert done.stdout.endswith("\nready\n")
+
+
+def test_no_ffmpeg_is_a_problem(machine, monkeypatch):
+    def find_ffmpeg():
+        raise InputError("no ffmpeg: install one")
+
+    set_ffmpeg(monkeypatch, find_ffmpeg)
+    done = doctor("--json")
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["problems"] == ["ffmpeg: no ffmpeg: install one"]
+
+
+def test_a_missing_package_is_a_problem_and_names_the_extra(machine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    done = doctor("--json")
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert done.exit_code == 6
+    assert problem.startswith("faiss: ") and "vidtag[cpu]" in problem
+
+
+def test_no_onnxruntime_means_no_engine(machine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    problems = json.loads(doctor("--json").stdout)["problems"]
+    assert any(problem.startswith("onnxruntime: ") for problem in problems)
+    assert "no engine can run here" in problems
+
+
+def test_two_wheels_of_one_module_are_a_problem(machine, monkeypatch):
+    import importlib.metadata
+
+    real = importlib.metadata.packages_distributions()
+    both = real | {"onnxruntime": ["onnxruntime", "rich"]}  # rich stands for onnxruntime-gpu, which is not installed
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: both)
+    problems = json.loads(doctor("--json").stdout)["problems"]
+    assert any("overwrite each other" in problem for problem in problems)
+
+
+def test_a_damaged_model_is_a_problem(machine):
+    target = install_model(write_tiny_bundle(machine / "downloads"))
+    (target / "tempgeo.onnx").write_bytes(b"x")
+    done = doctor("--json")
+    assert done.exit_code == 6
+    assert json.loads(done.stdout)["problems"] == ["model tiny: tempgeo.onnx: changed"]

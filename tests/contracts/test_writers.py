@@ -1,0 +1,294 @@
+"""One suite over every writer: what goes in comes out, in programs that nobody here wrote."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import json
+import math
+import shutil
+import struct
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lxml import etree
+
+from vidtag_cli.track import TimeBasis, Track, TrackPoint
+from vidtag_cli.writers.formats import FORMATS, render_track, write_track
+
+pyogrio = pytest.importorskip("pyogrio", reason="pyogrio reads the outputs with GDAL: pip install pyogrio")
+
+ROOT = Path(__file__).parents[2]
+FIJI = [(-17.0, 179.80), (-17.1, 179.90), (-17.2, 179.98), (-17.3, -179.95), (-17.4, -179.90)]
+PLAIN = [(48.8584, 2.2945), (48.8590, 2.2950), (48.8600, 2.2961), (48.8610, 2.2975)]
+# Up to the north pole, across it, and down on the other side.
+POLAR = [(89.5, 30.0), (89.9, 30.0), (90.0, 0.0), (89.9, -150.0), (89.5, -150.0)]
+HOSTILE_NAME = "=cmd|' /C calc'!A0 <script>alert(1)</script> &amp; ]]> \x00\x07\x1b[31m \udcff\ud800 \ufffe \r\n é 𝄞" * 20
+# Six decimals of a degree on the ground, and half a unit in the last place.
+POSITION_TOLERANCE_DEG = 0.5e-6 + 1e-12
+
+START = datetime(2024, 5, 17, 9, 30, 5, 33_000, tzinfo=UTC)
+LAYERS = {"gpx": "track_points", "kml": "Estimates"}
+OPEN_OPTIONS = {"csv": {"X_POSSIBLE_NAMES": "lon", "Y_POSSIBLE_NAMES": "lat", "AUTODETECT_TYPE": "YES"}}
+
+
+def point(frame: int, latlon: tuple[float, float] | None, **changes) -> TrackPoint:
+    if latlon is None:
+        return TrackPoint(frame, frame * 0.5, "abstained", abstain_reason="posterior too flat")
+    values = {"radius50_m": 250.0, "radius95_m": 950.0, "confidence": 0.71} | changes
+    return TrackPoint(frame, frame * 0.5, "ok", latlon[0], latlon[1], **values)
+
+
+def track(latlons, name="clip.mp4", timed=True, **changes) -> Track:
+    basis = TimeBasis("user", START) if timed else TimeBasis()
+    points = tuple(point(frame, latlon, **changes) for frame, latlon in enumerate(latlons))
+    return Track(name, points, "flyover", basis, limitations=("Trained on aerial imagery only.",))
+
+
+def long_track() -> Track:
+    turn = np.linspace(0.0, 40.0, 10_000)
+    return track([(float(10.0 + 5.0 * math.sin(a)), float(20.0 + a)) for a in turn])
+
+
+TRACKS = {
+    "plain": track(PLAIN),
+    "without absolute time": track(PLAIN, timed=False),
+    "one point": track(PLAIN[:1]),
+    "one point without absolute time": track(PLAIN[:1], timed=False),
+    "every frame abstained": track([None, None, None]),
+    "no frame at all": track([]),
+    "abstention in the middle": track([*PLAIN[:2], None, *PLAIN[2:]]),
+    "abstentions around one point": track([PLAIN[0], None, PLAIN[1], None, *PLAIN[2:]], timed=False),
+    "Fiji": track(FIJI),
+    "Fiji without absolute time": track(FIJI, timed=False),
+    "on the antimeridian": track([(0.0, 179.9), (0.0, -180.0), (0.1, -180.0), (0.1, 179.9)]),
+    "rounds to 180": track([(0.0, 179.99999), (0.0, 179.99999999)]),
+    "rounds to 180, no time": track([(0.0, 179.99999), (0.0, 179.99999999)], timed=False),
+    "polar": track(POLAR, radius95_m=120_000.0),
+    "polar without absolute time": track(POLAR, timed=False),
+    "pole alone": track([(-90.0, 0.0)], radius95_m=5_000.0),
+    "hostile name": track(PLAIN, name=HOSTILE_NAME),
+    "no radius, no confidence": track(PLAIN, radius50_m=None, radius95_m=None, confidence=None),
+    "radius 0": track(PLAIN, radius50_m=0.0, radius95_m=0.0, confidence=0.0),
+    "radius of a hemisphere and of the Earth": track(PLAIN[:1], radius95_m=12_000_000.0),
+    "radius of the Earth": track(PLAIN[:1], radius95_m=20_015_000.0),
+    "10,000 points": long_track(),
+}
+
+
+@pytest.fixture(params=sorted(FORMATS))
+def format_name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(params=TRACKS)
+def any_track(request) -> Track:
+    return TRACKS[request.param]
+
+
+@pytest.fixture(scope="module")
+def gpx_schema(tmp_path_factory) -> etree.XMLSchema:
+    folder = tmp_path_factory.mktemp("schemas")
+    shutil.copy(ROOT / "tests/schemas/gpx.xsd", folder)
+    for schema in (ROOT / "vidtag_cli/data/schemas").glob("vidtag-gpx-*.xsd"):
+        shutil.copy(schema, folder)
+    return etree.XMLSchema(etree.parse(folder / "vidtag-gpx-master.xsd"))
+
+
+@pytest.fixture(scope="module")
+def kml_schema() -> etree.XMLSchema:
+    fastkml = pytest.importorskip("fastkml", reason="fastkml carries kml22gx.xsd: pip install fastkml")
+    return etree.XMLSchema(etree.parse(Path(fastkml.__file__).parent / "schema" / "kml22gx.xsd"))
+
+
+@functools.cache
+def rendered(track_: Track, format_name: str) -> bytes:
+    return render_track(track_, FORMATS[format_name])
+
+
+def gdal_points(path: Path, format_name: str) -> list[tuple[float, float]]:
+    """Return (lat, lon) of the point geometries that GDAL reads, None left out."""
+    if LAYERS.get(format_name) is not None and LAYERS[format_name] not in pyogrio.list_layers(path)[:, 0]:
+        return []
+    _, _, geometries, _ = pyogrio.raw.read(path, layer=LAYERS.get(format_name), **OPEN_OPTIONS.get(format_name, {}))
+    return [lat_lon_of_wkb(wkb) for wkb in geometries if wkb is not None] if geometries is not None else []
+
+
+def lat_lon_of_wkb(wkb: bytes) -> tuple[float, float]:
+    order = "<" if wkb[0] == 1 else ">"
+    (kind,) = struct.unpack_from(f"{order}I", wkb, 1)
+    assert kind % 1000 == 1 or kind & 0xFF == 1, f"not a point: {kind}"
+    lon, lat = struct.unpack_from(f"{order}2d", wkb, 5)
+    return lat, lon
+
+
+def line_count_of_wkb(wkb: bytes) -> int:
+    order = "<" if wkb[0] == 1 else ">"
+    kind, count = struct.unpack_from(f"{order}II", wkb, 1)
+    return count if kind & 0xFF in (5, 0xED) or kind % 1000 == 5 else 1
+
+
+def test_gdal_reads_every_estimate_at_its_place(any_track, format_name, tmp_path):
+    path = tmp_path / f"track{FORMATS[format_name].suffixes[0]}"
+    write_track(any_track, path)
+    read = gdal_points(path, format_name)
+    expected = [(p.lat_deg, p.lon_deg) for p in any_track.located()]
+    assert len(read) == len(expected)
+    for (lat, lon), (true_lat, true_lon) in zip(read, expected, strict=True):
+        assert abs(lat - true_lat) <= POSITION_TOLERANCE_DEG
+        assert abs((lon - true_lon + 180.0) % 360.0 - 180.0) <= POSITION_TOLERANCE_DEG
+        assert -180.0 <= lon < 180.0
+
+
+def test_equal_tracks_give_equal_bytes(any_track, format_name):
+    assert render_track(replace(any_track), FORMATS[format_name]) == rendered(any_track, format_name)
+
+
+def test_bytes_are_utf8_without_forbidden_characters(any_track, format_name):
+    text = rendered(any_track, format_name).decode("utf-8")
+    assert not text.startswith("\ufeff")
+    assert not [c for c in text if (ord(c) < 0x20 and c not in "\t\n\r") or ord(c) in (0xFFFE, 0xFFFF, 0x7F)]
+    assert not any(word in text for word in ("nan", "NaN", "inf", "Infinity", "None"))
+
+
+def test_no_time_is_written_without_a_basis(format_name):
+    text = rendered(TRACKS["without absolute time"], format_name).decode()
+    assert "1970" not in text
+    assert "<time>" not in text and "<when>" not in text and '"time":' not in text
+    assert rendered(TRACKS["plain"], format_name).decode().count("2024-05-17T09:30:06.533Z") >= 1
+
+
+def test_nothing_in_a_document_is_fetched(any_track, format_name):
+    text = rendered(any_track, format_name).decode()
+    for namespace in ("topografix.com/GPX/1/1", "opengis.net/kml/2.2", "google.com/kml/ext/2.2"):
+        text = text.replace(f'="http://www.{namespace}"', "")
+    for word in ("http:", "https:", "href", "schemaLocation", "<Icon>", "NetworkLink"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("format_name", ["gpx", "kml", "geojson"])
+def test_the_limits_travel_with_the_track(any_track, format_name):
+    text = rendered(any_track, format_name).decode()
+    for sentence in ("Estimate from image content; not a GNSS fix", "Trained on aerial imagery only.", "vidtag 0."):
+        assert sentence in text
+    assert "flyover" in text and "moothing" in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"lat_deg": 91.0}, {"lon_deg": 180.0}, {"lat_deg": math.nan}, {"radius95_m": -1.0}, {"radius95_m": math.inf}]
+    + [{"confidence": 1.5}, {"confidence": math.nan}, {"media_time_s": 0.0}, {"media_time_s": math.nan}],
+    ids=str,
+)
+def test_a_track_with_a_broken_number_is_refused(changes, format_name):
+    good = TRACKS["plain"]
+    broken = replace(good, points=(*good.points[:2], replace(good.points[2], **changes), good.points[3]))
+    with pytest.raises(ValueError, match="frame 2"):
+        rendered(broken, format_name)
+
+
+def test_an_instant_without_zone_is_refused(format_name):
+    naive = replace(TRACKS["plain"], time_basis=TimeBasis("user", START.replace(tzinfo=None)))
+    with pytest.raises(ValueError, match="no time zone"):
+        rendered(naive, format_name)
+
+
+def test_gpx_is_valid_with_its_extensions(any_track, gpx_schema):
+    gpx_schema.assertValid(etree.fromstring(rendered(any_track, "gpx")))
+
+
+def test_kml_is_valid(any_track, kml_schema):
+    kml_schema.assertValid(etree.fromstring(rendered(any_track, "kml")))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'lon="2.294500"', b'lon="180.0"'),
+        (b'lat="48.858400"', b'lat="NaN"'),
+        (b">2024-05-17T09:30:05.033Z<", b">17 May 2024<"),
+        (b"0.7100<", b"7.1<"),
+        (b"confidence>0.7100", b"confidence>NaN"),
+        (b"radius95_m>950.0", b"radius95_m>-950.0"),
+        (b"vidtag:frame>0<", b"vidtag:frame>-1<"),
+    ],
+)
+def test_the_schemas_catch_a_broken_gpx(old, new, gpx_schema):
+    good = rendered(TRACKS["plain"], "gpx")
+    assert old in good
+    assert not gpx_schema.validate(etree.fromstring(good.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize(("name", "parts"), [("plain", 1), ("abstention in the middle", 2), ("Fiji", 2)])
+@pytest.mark.parametrize("format_name", ["gpx", "kml"])
+def test_gdal_sees_the_gaps_of_a_line(name, parts, format_name, tmp_path):
+    path = tmp_path / f"track.{format_name}"
+    write_track(TRACKS[name], path)
+    layer = {"gpx": "tracks", "kml": pyogrio.list_layers(path)[0, 0]}[format_name]
+    _, _, geometries, _ = pyogrio.raw.read(path, layer=layer)
+    assert line_count_of_wkb(geometries[0]) == parts
+
+
+def test_gdal_types_the_extensions_of_gpx(tmp_path):
+    write_track(TRACKS["plain"], tmp_path / "track.gpx")
+    info = pyogrio.read_info(tmp_path / "track.gpx", layer="track_points")
+    types = dict(zip(info["fields"].tolist(), info["dtypes"].tolist(), strict=True))
+    assert types["vidtag_frame"] == "int32"
+    assert types["vidtag_radius95_m"] == "float64"
+    assert types["vidtag_confidence"] == "float64"
+
+
+def test_gdal_types_the_columns_of_csv(tmp_path):
+    write_track(TRACKS["plain"], tmp_path / "track.csv")
+    info = pyogrio.read_info(tmp_path / "track.csv", **OPEN_OPTIONS["csv"])
+    types = dict(zip(info["fields"].tolist(), info["dtypes"].tolist(), strict=True))
+    assert types["time_utc"].startswith("datetime64")
+    assert types["radius95_m"] == "float64"
+
+
+def test_gdal_keeps_abstentions_of_geojson_as_rows(tmp_path):
+    write_track(TRACKS["abstention in the middle"], tmp_path / "track.geojson")
+    info = pyogrio.read_info(tmp_path / "track.geojson")
+    assert info["geometry_type"] == "Point"
+    assert info["features"] == 5
+
+
+def test_gpxpy_reads_the_same_track():
+    gpxpy = pytest.importorskip("gpxpy", reason="pip install gpxpy")
+    parsed = gpxpy.parse(rendered(TRACKS["Fiji"], "gpx").decode())
+    segments = parsed.tracks[0].segments
+    assert [len(segment.points) for segment in segments] == [3, 2]
+    assert segments[0].points[0].time == START
+    assert segments[0].points[0].comment == "estimate: 95% radius 950 m"
+    assert segments[0].points[0].horizontal_dilution is None
+
+
+def test_fastkml_reads_the_same_track():
+    fastkml = pytest.importorskip("fastkml", reason="pip install fastkml")
+    document = fastkml.KML.from_string(rendered(TRACKS["Fiji"], "kml")).features[0]
+    multi_track = next(feature for feature in document.features if feature.name == "Track").kml_geometry
+    assert [len(part.track_items) for part in multi_track.tracks] == [3, 2]
+
+
+def test_csv_holds_no_empty_position_and_no_formula(any_track):
+    text = rendered(any_track, "csv").decode()
+    assert text.count("\r\n") == text.count("\n") == len(any_track.located()) + 1
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        assert math.isfinite(float(row["lat"])) and math.isfinite(float(row["lon"]))
+        assert not any(cell.startswith(("=", "+", "@")) for cell in row.values())
+
+
+def test_geojson_is_strict_json(any_track):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    for shape in ("point", "line"):
+        content = render_track(any_track, FORMATS["geojson"], shape)
+        document = json.loads(content, parse_constant=refuse)
+        assert document["type"] == "FeatureCollection"
+        assert "crs" not in document
+        assert ("bbox" in document) == bool(any_track.located())

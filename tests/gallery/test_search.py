@@ -1,0 +1,177 @@
+"""Search and posterior against numpy over every row, at the seam, with ties, in many blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vidtag_cli.errors import ModelError
+from vidtag_cli.gallery import blocks
+from vidtag_cli.gallery.posterior import (
+    log_partition,
+    point_mass,
+    posterior_mass_within,
+    summarize_posterior,
+)
+from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.geo.grid import equal_area_grid
+from vidtag_cli.geo.sphere import haversine_km
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+SCORE_TOLERANCE = 1e-6
+"""Search scores are rounded from float64 to float32."""
+
+POSTERIOR_TOLERANCE = 1e-4
+"""Logits are float32: at a scale of 60 their rounding moves a weight by 60 x 6e-8, and a sum of many by less."""
+
+SCALE = 60.0
+
+
+@pytest.fixture(params=["resident", "streamed"])
+def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of reading a gallery, in blocks of 100 rows so that a small one has many."""
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 100 * 48 * 4)
+    monkeypatch.setattr(blocks, "RESIDENT_BYTES", 1 << 30 if request.param == "resident" else 0)
+    return request.param
+
+
+@pytest.fixture
+def gallery(build: Callable[..., Gallery], embed_plane: Embed) -> Gallery:
+    return build(equal_area_grid(500.0), embed_plane, wraps=False, cell_area_km2=500.0**2)
+
+
+@pytest.fixture
+def queries(gallery: Gallery) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    noisy = gallery.embeddings[rng.integers(0, len(gallery.embeddings), 37)].astype(np.float32)
+    noisy += rng.normal(scale=0.1, size=noisy.shape).astype(np.float32)
+    return noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
+
+
+def every_score(gallery: Gallery, queries: np.ndarray) -> np.ndarray:
+    """(N, G) float64, the better of two longitudes, without any of the code under test."""
+    scores = queries.astype(np.float64) @ gallery.embeddings.astype(np.float64).T
+    best = scores[:, : gallery.points].copy()
+    for i, point in enumerate(gallery.alias_of):
+        best[:, point] = np.maximum(best[:, point], scores[:, gallery.points + i])
+    return best
+
+
+@pytest.mark.parametrize("k", [1, 5, 200])
+def test_search_is_brute_force(memory: str, gallery: Gallery, queries: np.ndarray, k: int) -> None:
+    scores, indices = search_gallery(gallery, queries, k)
+    expected = every_score(gallery, queries)
+    order = np.argsort(-expected, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(indices, order)
+    np.testing.assert_allclose(scores, np.take_along_axis(expected, order, axis=1), atol=SCORE_TOLERANCE)
+    assert (scores.dtype, indices.dtype, scores.shape) == (np.float32, np.int64, (37, k))
+
+
+def test_more_than_the_gallery_holds_gives_all_of_it(build: Callable[..., Gallery], embed_plane: Embed) -> None:
+    gallery = build(np.array([[1.0, 179.9], [2.0, -179.9], [3.0, 0.0]]), embed_plane, wraps=False)
+    scores, indices = search_gallery(gallery, gallery.embeddings[:1].astype(np.float32), 10)
+    assert indices.shape == (1, 3)
+    assert sorted(indices[0]) == [0, 1, 2]
+    assert (np.diff(scores[0]) <= 0.0).all()
+
+
+def test_no_query_is_no_answer(gallery: Gallery) -> None:
+    scores, indices = search_gallery(gallery, np.zeros((0, gallery.width), np.float32), 3)
+    assert scores.shape == indices.shape == (0, 3)
+
+
+@pytest.mark.parametrize("k", [1, 7, 40])
+def test_ties_come_in_order_of_index(memory: str, build: Callable[..., Gallery], k: int) -> None:
+    directions = np.eye(48, dtype=np.float32)
+
+    def two_places(latlon_deg: np.ndarray) -> np.ndarray:
+        return directions[(np.arange(len(latlon_deg)) % 3 == 1).astype(int)]
+
+    gallery = build(equal_area_grid(900.0), two_places, wraps=True, batch=100_000)
+    _, indices = search_gallery(gallery, directions[1:2], k)
+    assert indices[0].tolist() == [1 + 3 * i for i in range(k)]
+
+
+def test_a_point_at_the_seam_is_found_from_both_sides_and_once(
+    memory: str, build: Callable[..., Gallery], embed_plane: Embed
+) -> None:
+    grid = equal_area_grid(20.0, -18.0, 178.0, -15.0, -178.0)
+    plain = build(grid, embed_plane, wraps=True, name="plain")
+    gallery = build(grid, embed_plane, wraps=False)
+    west_of_seam = np.array([[-16.8, -179.99]])
+    query = embed_plane(west_of_seam)
+    scores, indices = search_gallery(gallery, query, 60)
+    assert len(set(indices[0])) == 60
+    distance_km = haversine_km(west_of_seam, gallery.latlon_deg[indices[0, :8]])
+    assert (distance_km < 60.0).all()
+    assert (gallery.latlon_deg[indices[0, :8], 1] > 0.0).any()  # neighbours on the other side count as neighbours
+    # Without the second longitude, they do not: this is what the rows are for.
+    best_plain = search_gallery(plain, query, 8)[1][0]
+    assert (plain.latlon_deg[best_plain, 1] > 0.0).sum() < (gallery.latlon_deg[indices[0, :8], 1] > 0.0).sum()
+
+
+def test_queries_that_do_not_fit_are_refused(gallery: Gallery) -> None:
+    with pytest.raises(ModelError, match="width"):
+        search_gallery(gallery, np.zeros((1, 7), np.float32), 1)
+    with pytest.raises(ModelError, match="finite"):
+        summarize_posterior(gallery, np.full((1, 48), np.nan, np.float32), SCALE)
+
+
+def test_the_posterior_is_brute_force(memory: str, gallery: Gallery, queries: np.ndarray) -> None:
+    log_area = np.random.default_rng(1).normal(size=gallery.points)
+    summary = summarize_posterior(gallery, queries, SCALE, log_area)
+    cosines = every_score(gallery, queries)
+    weights = np.exp(SCALE * cosines + log_area)
+    probability = weights / weights.sum(axis=1, keepdims=True)
+    entropy = -(probability * np.log(probability / np.exp(log_area))).sum(axis=1)
+    np.testing.assert_allclose(summary.log_partition, np.log(weights.sum(axis=1)), atol=POSTERIOR_TOLERANCE)
+    np.testing.assert_allclose(summary.entropy_nat, entropy, atol=10 * POSTERIOR_TOLERANCE)
+    np.testing.assert_allclose(summary.effective_area_km2, np.exp(entropy), rtol=10 * POSTERIOR_TOLERANCE)
+    np.testing.assert_allclose(summary.best_score, cosines.max(axis=1), atol=SCORE_TOLERANCE)
+    log_z, best = log_partition(gallery, queries, SCALE, log_area)
+    np.testing.assert_array_equal(log_z, summary.log_partition)
+    np.testing.assert_array_equal(best, summary.best_score)
+
+
+def test_the_effective_area_does_not_depend_on_how_finely_the_globe_is_cut(
+    build: Callable[..., Gallery], embed_sphere: Embed
+) -> None:
+    query = embed_sphere(np.array([[20.0, 30.0]]))
+    areas = [
+        summarize_posterior(
+            build(equal_area_grid(spacing), embed_sphere, wraps=True, name=str(spacing), cell_area_km2=spacing**2),
+            query,
+            SCALE,
+        ).effective_area_km2[0]
+        for spacing in (150.0, 75.0)
+    ]
+    # The sums are Riemann sums of one integral: the coarse one is off by a few percent at this scale.
+    assert areas[0] == pytest.approx(areas[1], rel=0.1)
+
+
+def test_a_flat_posterior_has_the_area_of_the_gallery(gallery: Gallery, queries: np.ndarray) -> None:
+    summary = summarize_posterior(gallery, queries, 0.0)
+    np.testing.assert_allclose(summary.effective_area_km2, gallery.points * 500.0**2, rtol=POSTERIOR_TOLERANCE)
+
+
+def test_masses_are_shares_of_the_whole_gallery(memory: str, gallery: Gallery, queries: np.ndarray) -> None:
+    summary = summarize_posterior(gallery, queries, SCALE)
+    scores, indices = search_gallery(gallery, queries, gallery.points)
+    mass = point_mass(gallery, scores, indices, SCALE, summary.log_partition)
+    np.testing.assert_allclose(mass.sum(axis=1), 1.0, rtol=POSTERIOR_TOLERANCE)
+    # The k best of many places hold less than everything: a softmax over them alone would say 1.
+    assert (point_mass(gallery, scores[:, :3], indices[:, :3], SCALE, summary.log_partition).sum(axis=1) < 0.999).any()
+
+
+@pytest.mark.parametrize("radius_km", [0.0, 900.0, 21_000.0])
+def test_mass_within_a_radius_is_brute_force(gallery: Gallery, queries: np.ndarray, radius_km: float) -> None:
+    log_z = summarize_posterior(gallery, queries, SCALE).log_partition
+    centres = np.broadcast_to(np.array([[-16.8, 179.9], [89.9, 10.0], [0.0, 0.0]]), (len(queries), 3, 2))
+    found = posterior_mass_within(gallery, queries, centres, radius_km, SCALE, log_z)
+    probability = np.exp(SCALE * every_score(gallery, queries) + np.log(500.0**2) - log_z[:, None])
+    near = haversine_km(centres[0][:, None], gallery.latlon_deg[None]) <= radius_km
+    np.testing.assert_allclose(found, probability @ near.T, rtol=POSTERIOR_TOLERANCE, atol=1e-12)

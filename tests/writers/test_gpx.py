@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from vidtag_cli.track import TimeBasis, Track, TrackPoint
+from vidtag_cli.writers.gpx import VIDTAG_NAMESPACE, render_gpx
+
+ROOT = Path(__file__).parents[2]
+NAMES = {"g": "http://www.topografix.com/GPX/1/1", "v": VIDTAG_NAMESPACE}
+GPX_XSD_SHA256 = "2e2baac6b81942816e707a26d9d337c47dfc43411b30c2c4854cac238e834969"
+
+
+def track(*points, basis=TimeBasis()):  # noqa: B008  # frozen
+    return Track("clip", points, "flyover", basis, "viterbi")
+
+
+def ok(frame, lat, lon, **values):
+    return TrackPoint(frame, frame * 1.0, "ok", lat, lon, **values)
+
+
+def tree(track_):
+    return etree.fromstring(render_gpx(track_))
+
+
+def longitudes(track_):
+    return [[p.get("lon") for p in s.iterfind("g:trkpt", NAMES)] for s in tree(track_).iterfind(".//g:trkseg", NAMES)]
+
+
+def test_segments_end_at_abstentions_and_at_180_without_new_points():
+    points = [ok(0, 0.0, 179.9), ok(1, 0.0, -179.9), TrackPoint(2, 2.0, "abstained"), ok(3, 0.0, -179.8)]
+    assert longitudes(track(*points)) == [["179.900000"], ["-179.900000"], ["-179.800000"]]
+
+
+def test_a_longitude_that_rounds_to_180_begins_the_western_side():
+    assert longitudes(track(ok(0, 0.0, 179.9), ok(1, 0.0, 179.9999999))) == [["179.900000"], ["-180.000000"]]
+
+
+def test_there_is_no_negative_zero():
+    (point,) = tree(track(ok(0, -1e-9, -1e-9))).iterfind(".//g:trkpt", NAMES)
+    assert (point.get("lat"), point.get("lon")) == ("0.000000", "0.000000")
+
+
+@pytest.mark.parametrize(
+    ("radius95_m", "comment"),
+    [(950.0, "estimate: 95% radius 950 m"), (950.2, "estimate: 95% radius 951 m"), (None, "estimate: radius unknown")],
+)
+def test_the_comment_tells_the_radius_and_never_less(radius95_m, comment):
+    assert tree(track(ok(0, 1.0, 2.0, radius95_m=radius95_m))).findtext(".//g:trkpt/g:cmt", namespaces=NAMES) == comment
+
+
+def test_unknown_values_are_left_out():
+    extensions = tree(track(ok(0, 1.0, 2.0))).find(".//g:trkpt/g:extensions", NAMES)
+    assert [etree.QName(e).localname for e in extensions] == ["frame", "media_time_s"]
+
+
+def test_nothing_pretends_to_be_a_gnss_fix():
+    text = render_gpx(track(ok(0, 1.0, 2.0, radius50_m=1.0, radius95_m=2.0, confidence=0.5))).decode()
+    for element in ("hdop", "vdop", "pdop", "<sat", "<fix", "<ele", "ageofdgpsdata", "bounds"):
+        assert element not in text
+
+
+def test_time_counts_from_the_first_point():
+    basis = TimeBasis("user", datetime(2024, 5, 17, 9, 30, tzinfo=UTC), "given by the examiner")
+    root = tree(track(ok(3, 1.0, 2.0), ok(5, 1.0, 2.0), basis=basis))
+    assert [e.text for e in root.iterfind(".//g:trkpt/g:time", NAMES)] == [
+        "2024-05-17T09:30:00.000Z",
+        "2024-05-17T09:30:02.000Z",
+    ]
+    assert root.findtext(".//v:time_basis", namespaces=NAMES) == "user (given by the examiner)"
+    assert root.findtext(".//v:smoothing", namespaces=NAMES) == "viterbi"
+
+
+def test_the_schema_declares_the_namespace_that_is_written():
+    schema = etree.parse(ROOT / "vidtag_cli/data/schemas/vidtag-gpx-1.xsd").getroot()
+    assert schema.get("targetNamespace") == VIDTAG_NAMESPACE == "tag:vidtag,2026:gpx/1"
+
+
+def test_the_gpx_schema_is_the_published_one():
+    assert hashlib.sha256((ROOT / "tests/schemas/gpx.xsd").read_bytes()).hexdigest() == GPX_XSD_SHA256

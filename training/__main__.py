@@ -1,0 +1,34 @@
+"""``python -m training``: make models."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.config import load_config
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+@app.callback()
+def _root() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+
+
+@app.command()
+def flyover(
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run found there is continued.")],
+    preset: Annotated[str, typer.Option(help="Preset name or TOML file.")] = "flyover",
+    device: Annotated[str, typer.Option(help="Torch device of the rendering and the backbones: cpu, cuda.")] = "cpu",
+) -> None:
+    """Train the demo model from imagery of the Earth, evaluate it and its ablations, calibrate it."""
+    from training.flyover.build import train_flyover
+
+    train_flyover(load_config(preset), out, device)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,141 @@
+"""The demo model from nothing: every stage in order, each resumed where a killed run stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.checkpoint import load_weights, save_weights, write_json
+from training.config import TrainingConfig, config_json
+from training.features import FeatureStore, cache_flights
+from training.flyover.evaluate import REGIONS, RowResult, markdown_table, measure
+from training.flyover.gallery import flyover_gallery
+from training.flyover.imagery import STYLES, load_textures
+from training.flyover.rows import Row, ablation_rows, train_row
+from training.model.vidtag import VidTag, build_model
+from training.phases.backbones import pretrain_backbones
+from training.phases.locations import pretrain_locations
+from training.phases.phase_two import train_phase_two
+from training.retrieval import predict_clips
+from training.rounding import round_weights_
+
+_log = logging.getLogger("training")
+
+_STREAMS = {"train": 10, "calibration": 11, "test": 12, "fiji": 13, "chukotka": 14, "above_70n": 15}
+"""Random streams of the sets of flights; none shares a number with another, so test flights are never trained on."""
+
+_REGION_CLIPS = 100
+
+
+def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> None:
+    """Train the demo model into ``folder``: ``final/weights.safetensors``, the feature stores, the ablation table."""
+    textures = load_textures(device)
+    model = train_backbones(config, folder, textures)
+    stores = cache_all(model, config, folder, textures)
+    rows = train_rows(model, config, folder, stores["train"])
+    results = evaluate_rows(rows, config, stores)
+    final = rows["georefiner"][1]
+    save_weights(folder / "final" / "weights.safetensors", final.state_dict())
+    (folder / "final" / "config.json").write_text(config_json(config) + "\n", "utf-8")
+    np.save(folder / "final" / "gallery_latlon.npy", flyover_gallery(config.flights))
+    write_json(folder / "final" / "results.json", {
+        name: {subset: dataclasses.asdict(result) for subset, result in subsets.items()}
+        for name, subsets in results.items()
+    })  # fmt: skip
+    (folder / "final" / "results.md").write_text(results_markdown(results), "utf-8")
+
+
+def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> VidTag:
+    """Return the model with trained backbones and location encoder; the other parts are still random."""
+    torch.manual_seed(config.seed)
+    model = build_model(config.model)
+    if config.backbones is None:
+        raise ValueError(f"preset {config.name} has no [backbones]")
+    finished = folder / "backbones.safetensors"
+    if finished.is_file():
+        model.load_state_dict(load_weights(finished))
+    else:
+        pretrain_locations(model.location_encoder, config.backbones.location_steps, folder / "locations", config.seed)
+        pretrain_backbones(model, config, textures, folder / "backbones")
+        # The bundle stores weights in half precision: rounding here means that features, Phase I and the export agree.
+        round_weights_(model.dual_encoder)
+        save_weights(finished, model.state_dict())
+    return model
+
+
+def cache_all(model: VidTag, config: TrainingConfig, folder: Path, textures: Tensor) -> dict[str, FeatureStore]:
+    """Return the feature stores of the training, calibration and test flights and of the regions, by name."""
+    if config.cache is None:
+        raise ValueError(f"preset {config.name} has no [cache]")
+    counts = {
+        "train": config.cache.train_clips,
+        "calibration": config.cache.calibration_clips,
+        "test": config.cache.test_clips,
+        **dict.fromkeys(REGIONS, _REGION_CLIPS),
+    }
+    return {
+        name: cache_flights(
+            model.dual_encoder, config, textures, count, _STREAMS[name], folder / "features" / name, REGIONS.get(name)
+        )
+        for name, count in sorted(counts.items(), key=lambda item: item[1])
+    }
+
+
+def train_rows(
+    base: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore
+) -> dict[str, tuple[Row, VidTag]]:
+    """Return the trained model of every ablation row; the last is the full model."""
+    trained: dict[str, tuple[Row, VidTag]] = {}
+    # The full model first: it is the one the bundle needs.
+    for row in sorted(ablation_rows(config), key=lambda row: not row.tempgeo):
+        if row.refine:
+            trained[row.name] = row, _refine(trained["tempgeo"][1], config, folder / row.name, store)
+        else:
+            trained[row.name] = row, train_row(base, row, config, store, folder / row.name)
+    return trained
+
+
+def _refine(model: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore) -> VidTag:
+    """Return the model with GeoRefiner trained on top of its Phase I, all weights on the half-precision grid."""
+    finished = folder / "phase_two.safetensors"
+    round_weights_(model)
+    if finished.is_file():
+        model.load_state_dict(load_weights(finished))
+    else:
+        train_phase_two(model, config.phase_two, config.noise, store, folder, config.seed)
+        round_weights_(model)
+        save_weights(finished, model.state_dict())
+    return model
+
+
+def evaluate_rows(
+    rows: dict[str, tuple[Row, VidTag]], config: TrainingConfig, stores: dict[str, FeatureStore]
+) -> dict[str, dict[str, RowResult]]:
+    """Return for every row the metrics over all test flights, by imagery style, and over each region."""
+    gallery = flyover_gallery(config.flights)
+    results: dict[str, dict[str, RowResult]] = {}
+    for name in (row.name for row in ablation_rows(config)):
+        row, model = rows[name]
+        predicted = predict_clips(model, stores["test"], gallery, branch=row.branch, refine=row.refine)
+        results[name] = {"test": measure(stores["test"], predicted)}
+        for index, style in enumerate(STYLES):
+            results[name][style] = measure(stores["test"], predicted, stores["test"].style == index)
+        for region in REGIONS:
+            regional = predict_clips(model, stores[region], gallery, branch=row.branch, refine=row.refine)
+            results[name][region] = measure(stores[region], regional)
+        _log.info("%s: median %.1f km", name, results[name]["test"].median_km)
+    return results
+
+
+def results_markdown(results: dict[str, dict[str, RowResult]]) -> str:
+    """Return all tables of :func:`evaluate_rows` as Markdown, one heading a set of flights."""
+    subsets = next(iter(results.values()))
+    parts = []
+    for subset in subsets:
+        parts.append(f"## {subset}\n\n{markdown_table({name: row[subset] for name, row in results.items()})}")
+    return "\n".join(parts)

@@ -1,0 +1,52 @@
+"""The camera: a pinhole that looks straight down on the sphere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.flyover.imagery import texture_grid
+from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, latlon_from_unit_vector, unit_vector
+
+SUPERSAMPLING = 2
+"""The ground is sampled this many times finer than the picture and averaged, as a sensor does."""
+
+
+def ground_positions(latlon_deg: Tensor, heading_deg: Tensor, footprint_km: Tensor, size_px: int) -> Tensor:
+    """Return the positions (N, P, P, 2) in degrees float32 that the pixels of N pictures look at.
+
+    The picture's top is the heading. The ground is the plane that touches the sphere under the camera, so the view is right
+    across the antimeridian and over a pole.
+    """
+    up = unit_vector(latlon_deg.double()).float()  # (N, 3)
+    lat, lon = torch.deg2rad(latlon_deg).float().unbind(-1)
+    east = torch.stack([-lon.sin(), lon.cos(), torch.zeros_like(lon)], -1)
+    north = torch.stack([-lat.sin() * lon.cos(), -lat.sin() * lon.sin(), lat.cos()], -1)
+    sine, cosine = torch.deg2rad(heading_deg).float()[:, None].sin(), torch.deg2rad(heading_deg).float()[:, None].cos()
+    ahead, right = north * cosine + east * sine, east * cosine - north * sine
+    offset = (torch.arange(size_px, device=up.device) + 0.5) / size_px - 0.5  # (P,) in footprints
+    reach = (footprint_km.float() / EARTH_RADIUS_KM)[:, None, None]
+    along = -offset[:, None, None] * ahead[:, None, None] * reach[..., None]  # (N, P, 1, 3), top row is ahead
+    across = offset[None, :, None] * right[:, None, None] * reach[..., None]  # (N, 1, P, 3)
+    return latlon_from_unit_vector(up[:, None, None] + along + across)
+
+
+def photograph(
+    textures: Tensor, style: Tensor, latlon_deg: Tensor, heading_deg: Tensor, footprint_km: Tensor, size_px: int
+) -> Tensor:
+    """Return clear-sky pictures (N, 3, S, S) float32 in [0, 255]; the arguments have one entry a picture."""
+    fine_px = size_px * SUPERSAMPLING
+    pictures = torch.empty(len(latlon_deg), 3, size_px, size_px, device=textures.device)
+    for index in range(len(textures)):
+        chosen = (style == index).nonzero().squeeze(1)
+        if len(chosen) == 0:
+            continue
+        ground = ground_positions(latlon_deg[chosen], heading_deg[chosen], footprint_km[chosen], fine_px)
+        grid = texture_grid(ground, textures[index]).flatten(0, 1)[None]  # (1, n*P, P, 2)
+        fine = functional.grid_sample(
+            textures[index][None], grid, mode="bilinear", padding_mode="border", align_corners=False
+        )  # (1, 3, n*P, P)
+        fine = fine[0].reshape(3, len(chosen), fine_px, fine_px).transpose(0, 1)
+        pictures[chosen] = functional.avg_pool2d(fine, SUPERSAMPLING)
+    return pictures

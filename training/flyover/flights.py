@@ -1,0 +1,93 @@
+"""Seeded flights over land: where the camera is, where it heads, what it sees of the ground."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.config import FlightConfig
+from vidtag_cli.geo.land import is_land
+from vidtag_cli.geo.sphere import destination_latlon, initial_bearing_deg
+
+_COAST_BEARINGS_DEG = np.arange(8) * 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Flights:
+    """``latlon_deg`` (B, T, 2) float64, ``heading_deg`` (B, T), ``footprint_km`` (B,), ``style`` (B,) index of imagery."""
+
+    latlon_deg: np.ndarray
+    heading_deg: np.ndarray
+    footprint_km: np.ndarray
+    style: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.latlon_deg)
+
+
+def near_land(latlon_deg: np.ndarray, coast_km: float) -> np.ndarray:
+    """Return (N,) whether a position is on land or has land at ``coast_km`` in one of eight directions."""
+    found = is_land(latlon_deg)
+    for bearing_deg in _COAST_BEARINGS_DEG:
+        found |= is_land(destination_latlon(latlon_deg, bearing_deg, coast_km))
+    return found
+
+
+def draw_flights(
+    config: FlightConfig,
+    count: int,
+    rng: np.random.Generator,
+    box: tuple[float, float, float, float] | None = None,
+    frames: int | None = None,
+) -> Flights:
+    """Return ``count`` flights that stay near land and inside the latitudes, uniform over the area they may start from.
+
+    ``box`` (south, west, north, east; it may span the antimeridian) limits where a flight starts, for tests of a region.
+    """
+    frames = frames or config.frames
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    total = 0
+    while total < count:
+        start = _draw_starts(config, 2 * count, rng, box)
+        path, heading = _fly(config, start, frames, rng)
+        inside = (path[..., 0] >= config.latitude_deg[0]) & (path[..., 0] <= config.latitude_deg[1])
+        seen = inside & near_land(path.reshape(-1, 2), config.coast_km).reshape(inside.shape)
+        good = seen.all(1)
+        kept.append((path[good], heading[good]))
+        total += int(good.sum())
+    latlon = np.concatenate([path for path, _ in kept])[:count]
+    heading = np.concatenate([heading for _, heading in kept])[:count]
+    return Flights(latlon, heading, rng.uniform(*config.footprint_km, count), rng.integers(0, 2, count))
+
+
+def _draw_starts(
+    config: FlightConfig, count: int, rng: np.random.Generator, box: tuple[float, float, float, float] | None
+) -> np.ndarray:
+    """Return (M, 2) land positions, uniform by area: the sine of the latitude is uniform."""
+    south, west, north, east = box or (config.latitude_deg[0], -180.0, config.latitude_deg[1], 180.0)
+    sine = rng.uniform(np.sin(np.radians(south)), np.sin(np.radians(north)), 4 * count)
+    span_deg = (east - west) % 360.0 or 360.0
+    lon_deg = (west + rng.uniform(0.0, span_deg, 4 * count) + 180.0) % 360.0 - 180.0
+    starts = np.stack([np.degrees(np.arcsin(sine)), lon_deg], axis=-1)
+    return starts[is_land(starts)][:count]
+
+
+def _fly(
+    config: FlightConfig, start: np.ndarray, frames: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions (M, T, 2) and headings (M, T): the turn rate drifts smoothly, great-circle steps between."""
+    count = len(start)
+    step_km = rng.uniform(*config.step_km, count)
+    heading = rng.uniform(0.0, 360.0, count)
+    turn = rng.normal(0.0, config.turn_deg_per_frame, count)
+    position, path, headings = start, [start], [heading]
+    for _ in range(frames - 1):
+        turn = 0.8 * turn + 0.6 * rng.normal(0.0, config.turn_deg_per_frame, count)
+        ahead = destination_latlon(position, heading, step_km)
+        # The course along a great circle changes with the meridian: carry it on from the end of the step.
+        heading = (initial_bearing_deg(ahead, position) + 180.0 + turn) % 360.0
+        position = ahead
+        path.append(position)
+        headings.append(heading)
+    return np.stack(path, axis=1), np.stack(headings, axis=1)

@@ -1,0 +1,40 @@
+"""The dual frame encoder (SPEC 2.2): CLIP and DINOv2 side by side, joined and normalised once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class DualFrameEncoder(nn.Module):
+    """Frame features ``z`` (N, D) float32, L2-normalised, of uint8 RGB frames (N, S, S, 3).
+
+    Both normalisations live here and so inside the exported graph: no caller can get them wrong, and a frame travels to
+    the device as one byte a channel.
+    """
+
+    def __init__(self, clip: nn.Module, dino: nn.Module) -> None:
+        super().__init__()
+        self.clip, self.dino = clip, dino
+        for name, mean, std in (("clip", CLIP_MEAN, CLIP_STD), ("imagenet", IMAGENET_MEAN, IMAGENET_STD)):
+            # x / 255 - mean, over std, folded into one multiplication and one addition.
+            scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
+            self.register_buffer(f"{name}_scale", scale, persistent=False)
+            self.register_buffer(f"{name}_shift", -255.0 * torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False)
+
+    def branches(self, frames_rgb: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the CLIP embedding and the DINOv2 class token of the frames, before they are joined."""
+        images = frames_rgb.permute(0, 3, 1, 2).float()  # (N, 3, S, S)
+        clip = self.clip(images * self.clip_scale + self.clip_shift)
+        dino = self.dino(images * self.imagenet_scale + self.imagenet_shift)
+        return clip, dino
+
+    def forward(self, frames_rgb: Tensor) -> Tensor:
+        clip, dino = self.branches(frames_rgb)
+        return functional.normalize(torch.cat([clip, dino], dim=-1), dim=-1)

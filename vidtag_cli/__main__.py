@@ -1,0 +1,95 @@
+"""The only place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from vidtag_cli.commands.app import build_app
+from vidtag_cli.commands.console import output_json, printable
+from vidtag_cli.commands.interruption import interruptible
+from vidtag_cli.errors import UsageError, VidtagError
+
+UNEXPECTED, INTERRUPTED, READER_GONE = 1, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run vidtag and return its exit code; errors are said on stderr and, with ``--json``, as an object on stdout."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _take_debug(given) or bool(os.environ.get("VIDTAG_DEBUG"))
+    wants_json = "--json" in _options(given)
+    try:
+        with interruptible():
+            code = _run(given, debug, wants_json)
+            sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _discard_stdout()
+        return READER_GONE
+
+
+def _run(given: list[str], debug: bool, wants_json: bool) -> int:
+    try:
+        build_app()(args=given, prog_name="vidtag")
+    except VidtagError as error:
+        return _report(error.exit_code, type(error).__name__, str(error), debug, wants_json)
+    except BrokenPipeError:
+        raise
+    except SystemExit as end:
+        return _code_of_exit(end, wants_json)
+    except Exception as error:  # noqa: BLE001  every bug ends here, as one line and code 1
+        hint = "" if debug else "; this is a bug: run again with --debug for the traceback"
+        return _report(UNEXPECTED, type(error).__name__, f"unexpected {_one_line(error)}{hint}", debug, wants_json)
+    return 0
+
+
+def _report(code: int, kind: str, message: str, debug: bool, wants_json: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(f"vidtag: error: {printable(message)}\n")
+    if wants_json:
+        output_json({"error": {"exit_code": code, "kind": kind, "message": printable(message)}})
+    return code
+
+
+def _code_of_exit(end: SystemExit, wants_json: bool) -> int:
+    # Typer turns what it meets into an exit: the exception it met is the context.
+    met = end.__context__
+    if isinstance(met, BrokenPipeError):
+        raise met
+    code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    if code == UsageError.exit_code and wants_json:
+        message = met.format_message() if met is not None and hasattr(met, "format_message") else "wrong usage"
+        output_json({"error": {"exit_code": code, "kind": UsageError.__name__, "message": printable(message)}})
+    return code
+
+
+def _take_debug(given: list[str]) -> bool:
+    """Remove ``--debug`` from the options, wherever it stands, and return whether it was there."""
+    options = _options(given)
+    if "--debug" not in options:
+        return False
+    given[: len(options)] = [option for option in options if option != "--debug"]
+    return True
+
+
+def _options(given: list[str]) -> list[str]:
+    """Return the arguments before ``--``: what follows it is a name even when it looks like an option."""
+    return given[: given.index("--")] if "--" in given else given[:]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _discard_stdout() -> None:
+    # What is still buffered would raise again when the interpreter closes stdout.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""What a model bundle promises: the fields of ``bundle.json`` and the tensors of its graphs.
+
+Shape letters: ``N`` frames or positions, ``B`` clips, ``T`` frames of a clip, ``S`` side of a frame in pixels, ``D``
+width of the joined backbone features, ``E`` width of the shared embedding. ``S``, ``D`` and ``E`` are fixed by the
+bundle; the others are free at every call. Export writes what this module defines and the runtime reads it back with
+the same checks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from vidtag_cli.errors import ModelError
+
+SCHEMA = "vidtag-bundle/1"
+BUNDLE_SUFFIX = ".vidtag"
+BUNDLE_JSON = "bundle.json"
+GALLERY_FILE = "gallery_latlon.npy"
+"""The default gallery's coordinates: (G, 2) float64 degrees, latitude first."""
+
+Dimension = int | str
+Kind = Literal["vidtag", "geoclip"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorContract:
+    """One input or output of a graph; a shape holds numbers and letters, as in ``("N", "S", "S", 3)``."""
+
+    name: str
+    dtype: str
+    shape: tuple[Dimension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphContract:
+    """One ONNX file: where it lies in the bundle, its hash and its tensors.
+
+    ``precision`` names the weights (``fp32``, ``fp16``, ...); inputs and outputs keep the dtypes below whatever it is.
+    """
+
+    file: str
+    sha256: str
+    precision: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How a decoded frame becomes the square uint8 RGB input; normalisation is part of the graph."""
+
+    frame_size_px: int
+    resize: Literal["squash", "center_crop"]
+    normalisation: Literal["in graph"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How densely frames are taken from a video unless the user says otherwise."""
+
+    frames_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How many frames the temporal modules see at once, and how many of them two neighbouring windows share."""
+
+    frames: int
+    overlap_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What was fitted on held-out clips: numbers, tables, the sentence for the report, the coverage measured.
+
+    The names in ``parameters``, ``tables`` and ``measured`` belong to the code that computes uncertainty.
+    """
+
+    parameters: dict[str, float]
+    tables: dict[str, list[float]]
+    statement: str
+    measured: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """Where the weights come from: data sets, their licences, the seed, how data were split (in words)."""
+
+    data: tuple[str, ...]
+    licences: tuple[str, ...]
+    seed: int
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class BundleContract:
+    """All of ``bundle.json``.
+
+    ``files`` maps every other file of the bundle, by its path with ``/`` relative to the bundle, to its SHA-256.
+    """
+
+    schema: Literal["vidtag-bundle/1"]
+    name: str
+    kind: Kind
+    version: str
+    created_with: str
+    graphs: dict[str, GraphContract]
+    preprocess: Preprocess
+    sampling: Sampling
+    window: Window
+    logit_scale: float
+    embedding_dim: int
+    feature_dim: int
+    location_encoder_kind: Literal["equal_earth", "sphere"]
+    calibration: Calibration
+    domain: str
+    training: TrainingRecord
+    metrics: dict[str, float]
+    files: dict[str, str]
+
+    def fixed_dimensions(self) -> dict[str, int]:
+        """Return the letters that this bundle fixes, with their sizes."""
+        return {"S": self.preprocess.frame_size_px, "D": self.feature_dim, "E": self.embedding_dim}
+
+
+FRAMES_RGB = TensorContract("frames_rgb", "uint8", ("N", "S", "S", 3))
+LATLON_DEG = TensorContract("latlon_deg", "float64", ("N", 2))
+LOCATION_EMBEDDING = TensorContract("location_embedding", "float32", ("N", "E"))
+
+GRAPH_TENSORS: Mapping[str, tuple[tuple[TensorContract, ...], tuple[TensorContract, ...]]] = {
+    "dual_encoder": (
+        (FRAMES_RGB,),
+        (TensorContract("frame_features", "float32", ("N", "D")),),
+    ),
+    "tempgeo": (
+        (TensorContract("frame_features", "float32", ("B", "T", "D")),),
+        (
+            TensorContract("refined_features", "float32", ("B", "T", "D")),
+            TensorContract("frame_embedding", "float32", ("B", "T", "E")),
+        ),
+    ),
+    "location_encoder": (
+        (LATLON_DEG,),
+        (LOCATION_EMBEDDING,),
+    ),
+    "georefiner": (
+        (
+            TensorContract("refined_features", "float32", ("B", "T", "D")),
+            TensorContract("location_embedding", "float32", ("B", "T", "E")),
+        ),
+        (TensorContract("refined_embedding", "float32", ("B", "T", "E")),),
+    ),
+    "image_encoder": (
+        (FRAMES_RGB,),
+        (TensorContract("frame_embedding", "float32", ("N", "E")),),
+    ),
+}
+"""Graph name to its (inputs, outputs): the names, dtypes and shapes that export writes and the runtime expects."""
+
+GRAPHS_OF_KIND: Mapping[Kind, tuple[str, ...]] = {
+    "vidtag": ("dual_encoder", "tempgeo", "location_encoder", "georefiner"),
+    "geoclip": ("image_encoder", "location_encoder"),
+}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_model_name(text: str) -> bool:
+    """Return whether a text can be the name of a model: letters, digits, dots, dashes, underscores; never a path."""
+    return _NAME.fullmatch(text) is not None and not text.endswith(BUNDLE_SUFFIX)
+
+
+def graph_contract(name: str, file: str, sha256: str, precision: str) -> GraphContract:
+    """Return the contract of one of the fixed graphs, for the code that writes a bundle."""
+    inputs, outputs = GRAPH_TENSORS[name]
+    return GraphContract(file, sha256, precision, inputs, outputs)
+
+
+def fixed_shape(shape: tuple[Dimension, ...], sizes: Mapping[str, int]) -> tuple[Dimension, ...]:
+    """Return a shape whose letters are replaced by their sizes where ``sizes`` has them."""
+    return tuple(sizes.get(dimension, dimension) if isinstance(dimension, str) else dimension for dimension in shape)
+
+
+def check_contract(contract: BundleContract) -> None:
+    """Raise ModelError, naming the key, unless the fields agree with each other and with the fixed graphs."""
+    if not is_model_name(contract.name):
+        raise ModelError(f"name: {contract.name!r} is not a name of letters, digits, '.', '_' and '-'")
+    _check_numbers(contract)
+    _check_graph_names(contract)
+    for name, graph in contract.graphs.items():
+        _check_sha256(f"graphs.{name}.sha256", graph.sha256)
+        if not graph.file.endswith(".onnx"):
+            raise ModelError(f"graphs.{name}.file: {graph.file!r} is not an .onnx file")
+        if contract.files.get(graph.file, graph.sha256) != graph.sha256:
+            raise ModelError(f"graphs.{name}.sha256: differs from the hash of {graph.file!r} under files")
+        inputs, outputs = GRAPH_TENSORS[name]
+        sizes = contract.fixed_dimensions()
+        _check_tensors(f"graphs.{name}.inputs", graph.inputs, inputs, sizes)
+        _check_tensors(f"graphs.{name}.outputs", graph.outputs, outputs, sizes)
+    for path, sha256 in contract.files.items():
+        _check_sha256(f"files.{path}", sha256)
+
+
+def _check_numbers(contract: BundleContract) -> None:
+    positive = {
+        "preprocess.frame_size_px": contract.preprocess.frame_size_px,
+        "sampling.frames_per_second": contract.sampling.frames_per_second,
+        "window.frames": contract.window.frames,
+        "logit_scale": contract.logit_scale,
+        "embedding_dim": contract.embedding_dim,
+        "feature_dim": contract.feature_dim,
+    }
+    for key, number in positive.items():
+        if number <= 0:
+            raise ModelError(f"{key}: {number} must be greater than 0")
+    window = contract.window
+    if not 0 <= window.overlap_frames < window.frames:
+        raise ModelError(f"window.overlap_frames: {window.overlap_frames} must lie in [0, {window.frames})")
+
+
+def _check_graph_names(contract: BundleContract) -> None:
+    wanted = GRAPHS_OF_KIND[contract.kind]
+    for name in wanted:
+        if name not in contract.graphs:
+            raise ModelError(f"graphs.{name}: the key is missing; kind {contract.kind!r} has {', '.join(wanted)}")
+    for name in contract.graphs:
+        if name not in wanted:
+            raise ModelError(f"graphs.{name}: unknown key; kind {contract.kind!r} has {', '.join(wanted)}")
+
+
+def _check_tensors(
+    key: str, found: tuple[TensorContract, ...], wanted: tuple[TensorContract, ...], sizes: Mapping[str, int]
+) -> None:
+    if tuple(tensor.name for tensor in found) != tuple(tensor.name for tensor in wanted):
+        raise ModelError(f"{key}: expected {[t.name for t in wanted]}, found {[t.name for t in found]}")
+    for tensor, reference in zip(found, wanted, strict=True):
+        where = f"{key}.{tensor.name}"
+        if tensor.dtype != reference.dtype:
+            raise ModelError(f"{where}: expected dtype {reference.dtype}, found {tensor.dtype}")
+        if fixed_shape(tensor.shape, sizes) != fixed_shape(reference.shape, sizes):
+            wanted_shape = f"{list(reference.shape)} with {dict(sizes)}"
+            raise ModelError(f"{where}: expected shape {wanted_shape}, found {list(tensor.shape)}")
+
+
+def _check_sha256(key: str, text: str) -> None:
+    if _SHA256.fullmatch(text) is None:
+        raise ModelError(f"{key}: {text!r} is not a SHA-256 in 64 lower-case hexadecimal digits")

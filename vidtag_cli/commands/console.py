@@ -1,0 +1,146 @@
+"""What goes to stdout and what to stderr: results to the one, everything said to a person to the other."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+import typing
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+if typing.TYPE_CHECKING:
+    from rich.console import Console
+
+PLAIN_PROGRESS_INTERVAL_S = 60.0
+"""A log file gets at most one line of progress in this time; a bar would fill it."""
+
+ProgressCallback = Callable[[float, float | None], None]
+"""Called with what is done and what there is in all, in any unit; None while the whole is not known."""
+
+_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def stderr_console(quiet: bool = False, no_color: bool = False) -> Console:
+    """Return the console for messages to people, on stderr; ``quiet`` silences it.
+
+    Markup is off, so a file name with square brackets is printed as it is. NO_COLOR and TERM=dumb are honoured.
+    """
+    from rich.console import Console
+
+    return Console(
+        stderr=True, quiet=quiet, no_color=no_color or None, markup=False, highlight=False, emoji=False, soft_wrap=True
+    )
+
+
+@contextmanager
+def progress(console: Console, description: str, quiet: bool = False) -> Iterator[ProgressCallback]:
+    """Yield the function that shows progress on a console.
+
+    On a terminal it moves a bar that disappears at the end. Anywhere else it prints at most one line a minute; with
+    ``quiet`` nothing.
+    """
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    label = TextColumn("{task.description}", markup=False)
+    bar = Progress(
+        label,
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        # Without this Rich prints a whole bar into a log file.
+        disable=not console.is_terminal or quiet,
+    )
+    if bar.disable:
+        yield _ignore_progress if quiet else _plain_progress(console, description)
+        return
+    with bar:
+        task = bar.add_task(printable(description), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def set_verbosity(verbose: int = 0, quiet: bool = False) -> None:
+    """Send log records to stderr: warnings, with ``-v`` also information, with ``-vv`` all, with ``-q`` errors only."""
+    level = logging.ERROR if quiet else {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(stream=sys.stderr, level=level, format="vidtag: %(levelname)s: %(message)s", force=True)
+
+
+def output_json(value: Any) -> None:
+    """Write a value as one line of JSON to stdout."""
+    sys.stdout.write(json_line(value))
+    sys.stdout.flush()
+
+
+def json_line(value: Any) -> str:
+    """Return a value as one line of ASCII JSON with its keys in the order given.
+
+    Raises ValueError for NaN or infinity, which are not JSON.
+    """
+    return json.dumps(value, allow_nan=False) + "\n"
+
+
+def path_fields(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the keys that name a path in JSON: ``path``, and ``path_bytes_hex`` where the name is not valid UTF-8."""
+    raw = os.fsencode(path)
+    try:
+        return {"path": raw.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"path": printable(os.fspath(path)), "path_bytes_hex": raw.hex()}
+
+
+def output_lines(lines: Sequence[str]) -> None:
+    """Write lines of text to stdout."""
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.flush()
+
+
+def output_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write rows to stdout in aligned columns; control characters of the cells are escaped."""
+    table = [[printable(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    padded = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    output_lines([line.rstrip() for line in padded])
+
+
+def printable(text: str) -> str:
+    """Return a text from outside, such as a file name, that is safe to print on a terminal and in a log.
+
+    Control characters, line breaks, marks that reverse the direction of writing and bytes that are no UTF-8 come out as
+    escapes; a name can neither colour the screen nor forge a line.
+    """
+    return "".join(_escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that was no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def _plain_progress(
+    console: Console, description: str, clock: Callable[[], float] = time.monotonic
+) -> ProgressCallback:
+    due_s = clock() + PLAIN_PROGRESS_INTERVAL_S
+
+    def show(done: float, total: float | None) -> None:
+        nonlocal due_s
+        if clock() < due_s:
+            return
+        due_s = clock() + PLAIN_PROGRESS_INTERVAL_S
+        share = f"{done / total:.0%}" if total else f"{done:g}"
+        console.print(f"{printable(description)}: {share}")
+
+    return show
+
+
+def _ignore_progress(done: float, total: float | None) -> None:
+    pass

@@ -1,0 +1,145 @@
+"""``vidtag doctor``: what this machine can run, and why not the rest."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import platform
+from typing import Any
+
+import typer
+
+from vidtag_cli import __version__
+from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable
+from vidtag_cli.commands.options import JsonOption
+from vidtag_cli.errors import ModelError, VidtagError
+
+PACKAGES = ("numpy", "av", "lxml", "faiss", "onnxruntime", "typer", "rich")
+"""Python modules that a run needs; the wheel that brings one may have another name."""
+
+
+def doctor_command(as_json: JsonOption = False) -> None:
+    """Say what this machine can run: versions, ffmpeg, engines, models. Exit code 6 when a run is not possible."""
+    found = examine_machine()
+    if as_json:
+        output_json(found)
+    else:
+        output_lines([printable(line) for line in _lines(found)])
+    if not found["ok"]:
+        raise typer.Exit(ModelError.exit_code)
+
+
+def examine_machine() -> dict[str, Any]:
+    """Return what was found; ``problems`` names everything without which no video can be located here."""
+    packages = _packages()
+    ffmpeg = _ffmpeg()
+    engines = _engines()
+    models = _models()
+    problems = [f"{name}: {package['problem']}" for name, package in packages.items() if package["problem"]]
+    problems += [f"ffmpeg: {ffmpeg['problem']}"] if ffmpeg["problem"] else []
+    problems += [] if any(engine["usable"] for engine in engines) else ["no engine can run here"]
+    problems += [f"model {model['name']}: {model['problem']}" for model in models if model["problem"]]
+    return {
+        "ok": not problems,
+        "problems": problems,
+        "vidtag": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "ffmpeg": ffmpeg,
+        "engines": engines,
+        "models": models,
+        "default_model": _default_model(),
+        "folders": _folders(),
+    }
+
+
+def _packages() -> dict[str, dict[str, str]]:
+    wheels = importlib.metadata.packages_distributions()
+    packages = {}
+    for module in PACKAGES:
+        names = sorted(set(wheels.get(module, ())))
+        found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+        packages[module] = {"found": found, "problem": _import_problem(module, names)}
+    return packages
+
+
+def _import_problem(module: str, wheels: list[str]) -> str:
+    if len(wheels) > 1:
+        return f"{' and '.join(wheels)} overwrite each other: uninstall both, then install one"
+    try:
+        if module == "onnxruntime":
+            from vidtag_cli.engines.onnxruntime_library import import_onnxruntime
+
+            import_onnxruntime()
+        else:
+            importlib.import_module(module)
+    except (ImportError, VidtagError) as error:
+        extra = "install vidtag[cpu] or vidtag[gpu]" if module in ("faiss", "onnxruntime") else "install vidtag again"
+        return str(error) if isinstance(error, VidtagError) else f"{error}; {extra}"
+    return ""
+
+
+def _ffmpeg() -> dict[str, str]:
+    from vidtag_cli.video.ffmpeg import find_ffmpeg
+
+    try:
+        binary = find_ffmpeg()
+    except VidtagError as error:
+        return {"version": "", "problem": str(error)}
+    return {"version": binary.version, "problem": ""} | path_fields(binary.path)
+
+
+def _engines() -> list[dict[str, Any]]:
+    from vidtag_cli.engines.registry import available_engines
+
+    fields = ("name", "device", "usable", "reason")
+    return [{field: getattr(status, field) for field in fields} for status in available_engines()]
+
+
+def _models() -> list[dict[str, str]]:
+    from vidtag_cli.bundle.integrity import verify_bundle
+    from vidtag_cli.bundle.registry import list_models
+
+    found = []
+    for model in list_models():
+        sha256, problem = "", model.problem
+        if not problem:
+            report = verify_bundle(model.path)
+            sha256 = report.sha256
+            problem = "; ".join(f"{check.path}: {check.status}" for check in report.files if not check.is_ok)
+        fields = {"name": model.name, "origin": model.origin, "sha256": sha256, "problem": problem}
+        found.append(fields | path_fields(model.path))
+    return found
+
+
+def _default_model() -> dict[str, str]:
+    from vidtag_cli.bundle.registry import find_model
+
+    try:
+        return path_fields(find_model()) | {"note": ""}
+    except VidtagError as error:
+        return {"path": "", "note": str(error)}
+
+
+def _folders() -> dict[str, str]:
+    from vidtag_cli.bundle.folders import cache_dir, models_dir, user_config_file
+
+    paths = {"models": models_dir(), "cache": cache_dir(), "config": user_config_file()}
+    return {name: path_fields(path)["path"] for name, path in paths.items()}
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"vidtag {found['vidtag']}, Python {found['python']}, {found['platform']}", "", "packages"]
+    lines += [f"  {name}: {package['problem'] or package['found']}" for name, package in found["packages"].items()]
+    ffmpeg = found["ffmpeg"]
+    lines += [f"  ffmpeg: {ffmpeg['problem'] or ffmpeg['version'] + ', ' + ffmpeg['path']}", "", "engines"]
+    for engine in found["engines"]:
+        lines.append(f"  {engine['name']} on {engine['device']}: {'ready' if engine['usable'] else engine['reason']}")
+    lines += ["", "models"]
+    lines += [f"  {m['name']} ({m['origin']}): {m['problem'] or 'hashes right'}, {m['path']}" for m in found["models"]]
+    default = found["default_model"]
+    lines += [f"  default: {default['note'] or default['path']}", "", "folders"]
+    lines += [f"  {name}: {path}" for name, path in found["folders"].items()]
+    lines += ["", "ready" if found["ok"] else "not ready: " + "; ".join(found["problems"])]
+    return lines

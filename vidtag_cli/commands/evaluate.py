@@ -1,0 +1,97 @@
+"""``vidtag eval``: how far are the estimates from a true track?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable, progress, stderr_console
+from vidtag_cli.commands.options import (
+    DeviceOption,
+    EngineOption,
+    GalleryOption,
+    JsonOption,
+    ModelOption,
+    NoColorOption,
+    QuietOption,
+    ThreadsOption,
+)
+from vidtag_cli.errors import UsageError
+
+
+def eval_command(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Local videos with a known track.")],
+    truth: Annotated[
+        list[Path] | None,
+        typer.Option(help="True track (GPX, CSV, GeoJSON), one a video in order; default: beside it, same name."),
+    ] = None,
+    first_fix_at_s: Annotated[
+        float | None, typer.Option(help="Media time of the truth's first fix (default: the first analysed frame).")
+    ] = None,
+    media_zero: Annotated[
+        str | None, typer.Option(help="Instant of media time 0, such as 2024-05-17T09:30:05Z, for truth in UTC.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(min=0.001, help="Frames analysed per second of video.")] = None,
+    model: ModelOption = None,
+    gallery: GalleryOption = None,
+    engine: EngineOption = "onnxruntime",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    no_color: NoColorOption = False,
+) -> None:
+    """Compare estimates with true tracks: error of frames and of videos, discrete Frechet distance, mean range difference."""
+    from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
+    from vidtag_cli.pipeline.locate import LocateOptions, locate_video
+    from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
+    from vidtag_cli.pipeline.session import open_session
+    from vidtag_cli.pipeline.time_basis import parse_start_time
+
+    if truth and len(truth) != len(videos):
+        raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
+    if first_fix_at_s is not None and media_zero is not None:
+        raise UsageError("--first-fix-at-s and --media-zero both align the truth: give one of them")
+    truths = truth or [truth_beside(video) for video in videos]
+    zero = None if media_zero is None else parse_start_time(media_zero)
+    console = stderr_console(quiet, no_color)
+    session = open_session(model, gallery_path=gallery, engine=engine, device=device, threads=threads)
+    scored = []
+    for video, true_path in zip(videos, truths, strict=True):
+        with progress(console, video.name, quiet) as show:
+            located = locate_video(
+                video, session, LocateOptions(sampling_fps=fps), progress=lambda done_s, show=show: show(done_s, None)
+            )
+        scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
+    summary = summarize_scores(scored, THRESHOLDS_KM)
+    if as_json:
+        names = [path_fields(video) for video in videos]
+        output_json({"schema": "vidtag-eval/1", "model": session.bundle.name, "videos": names, "metrics": summary})
+    else:
+        output_lines(_lines(session.bundle.name, summary))
+
+
+def _lines(model_name: str, summary: dict[str, Any]) -> list[str]:
+    lines = [f"model {printable(model_name)}"]
+    for level in ("frames", "videos"):
+        metrics = summary[level]
+        lines.append(
+            f"{level}: {metrics['count']}, located {metrics['located']}, without truth {metrics['without_truth']}, "
+            f"median error {_number(metrics['median_km'])} km"
+        )
+        shares = metrics["share_within_km"].items()
+        lines.append("  within " + ", ".join(f"{limit} km {_percent(share)}" for limit, share in shares))
+    for name, title in (("dfd", "discrete Frechet distance"), ("mrd", "mean range difference")):
+        km, degrees = summary[f"mean_{name}_km"], summary[f"mean_{name}_deg"]
+        lines.append(f"{title}: {_number(km)} km ({_number(degrees)} degrees)")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100.0 * share:.1f} %"

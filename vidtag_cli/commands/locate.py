@@ -1,0 +1,182 @@
+"""``vidtag locate``: where was each frame of these videos taken?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vidtag_cli.commands.console import (
+    output_json,
+    output_table,
+    path_fields,
+    printable,
+    progress,
+    set_verbosity,
+    stderr_console,
+)
+from vidtag_cli.commands.options import (
+    DeviceOption,
+    EngineOption,
+    GalleryOption,
+    JsonOption,
+    ModelOption,
+    NoColorOption,
+    QuietOption,
+    ThreadsOption,
+    VerboseOption,
+)
+from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, UsageError, VidtagError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vidtag_cli.pipeline.run import OutputRequest, RunResult
+    from vidtag_cli.track import TrackPoint
+
+
+def locate_command(
+    videos: Annotated[list[Path] | None, typer.Argument(metavar="VIDEO...", help="Local video files.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", help="Output of one video: .gpx .kml .geojson .csv, repeatable; - is stdout."),
+    ] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the outputs of many videos: STEM.HASH.SUFFIX each.")
+    ] = None,
+    format_names: Annotated[
+        str | None, typer.Option("--format", help="gpx, kml, geojson, csv; with --out-dir a list such as gpx,kml.")
+    ] = None,
+    model: ModelOption = None,
+    gallery: GalleryOption = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.001, help="Frames analysed per second of video (default: the model's).")
+    ] = None,
+    all_frames: Annotated[bool, typer.Option("--all-frames", help="Analyse every frame.")] = False,
+    top_k: Annotated[int, typer.Option(min=1, max=50, help="Candidate places kept per frame.")] = 5,
+    start_time: Annotated[
+        str | None, typer.Option(help="Instant of the first frame, such as 2024-05-17T09:30:05Z.")
+    ] = None,
+    expect_sha256: Annotated[
+        str | None, typer.Option(help="Stop (exit code 7) unless the input has this SHA-256.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Evidence record (default: beside the first output).")] = None,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no evidence record.")] = False,
+    geojson_shape: Annotated[
+        Literal["point", "line"], typer.Option(help="GeoJSON as points, or as a line with its times.")
+    ] = "point",
+    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
+    exit_zero_on_abstain: Annotated[
+        bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
+    ] = False,
+    files_from: Annotated[
+        Path | None, typer.Option(help="Read more video names from a file, one a line; - is stdin.")
+    ] = None,
+    null_separated: Annotated[
+        bool, typer.Option("--null", "-0", help="The names of --files-from end with NUL instead of a line break.")
+    ] = False,
+    engine: EngineOption = "onnxruntime",
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = 0,
+    no_color: NoColorOption = False,
+) -> None:
+    """Locate videos and write their tracks.
+
+    With --out or --out-dir the tracks are written to files and stdout stays empty; without them a table is printed.
+    """
+    from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
+    from vidtag_cli.pipeline.locate import LocateOptions
+    from vidtag_cli.pipeline.session import open_session
+    from vidtag_cli.pipeline.time_basis import parse_start_time
+
+    set_verbosity(verbose, quiet)
+    inputs = named_inputs(videos or [], files_from, null_separated)
+    if fps is not None and all_frames:
+        raise UsageError("--fps and --all-frames contradict each other: give one of them")
+    if as_json and [str(path) for path in out or []] == ["-"]:
+        raise UsageError("--json and --out - both write to stdout: give one of them")
+    instant = None if start_time is None else parse_start_time(start_time)
+    requests = requests_for(
+        inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape
+    )
+    console = stderr_console(quiet, no_color)
+    with progress(console, "embedding the gallery", quiet) as show:
+        session = open_session(
+            model, gallery_path=gallery, engine=engine, device=device, threads=threads, gallery_progress=show
+        )
+    results: list[RunResult | VidtagError] = []
+    options = LocateOptions(sampling_fps=fps, all_frames=all_frames, top_k=top_k)
+    for path, request in requests:
+        with progress(console, path.name, quiet) as show:
+            outcome = locate_or_error(path, session, options, request, instant, expect_sha256, show)
+        results.append(outcome)
+        _say_outcome(console, path, outcome, len(requests) > 1)
+        if isinstance(outcome, VidtagError) and (fail_fast or len(requests) == 1):
+            break
+    _print_results(requests, results, as_json, has_outputs=bool(out or out_dir))
+    raise typer.Exit(_exit_code(results, len(requests), exit_zero_on_abstain))
+
+
+def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError, is_batch: bool) -> None:
+    name = printable(str(path))
+    if isinstance(outcome, VidtagError):
+        if is_batch:
+            console.print(f"vidtag: {name}: error: {printable(str(outcome))}")
+        return
+    summary = outcome.summary()["summary"]
+    text = f"{summary['ok']} of {summary['frames']} frames located"
+    if summary["abstain_reasons"]:
+        text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
+    errors = len(outcome.located.decode_errors)
+    console.print(f"vidtag: {name}: {text}" + (f"; {errors} decoding errors, see the report" if errors else ""))
+
+
+def _exit_code(results: list[RunResult | VidtagError], wanted: int, exit_zero_on_abstain: bool) -> int:
+    failed = [result for result in results if isinstance(result, VidtagError)]
+    if failed and wanted == 1:
+        raise failed[0]
+    if failed:
+        return SOME_INPUTS_FAILED
+    abstained = any(not isinstance(result, VidtagError) and result.exit_code != 0 for result in results)
+    return ALL_FRAMES_ABSTAINED if abstained and not exit_zero_on_abstain else 0
+
+
+def _print_results(
+    requests: list[tuple[Path, OutputRequest]],
+    results: list[RunResult | VidtagError],
+    as_json: bool,
+    has_outputs: bool,
+) -> None:
+    """Print one JSON line, or the table of estimates when nothing was written to files."""
+    if as_json:
+        if len(requests) == 1 and isinstance(results[0], VidtagError):
+            return  # the error object is printed where the exit code is made
+        inputs = []
+        for (path, _), result in zip(requests, results, strict=False):
+            if isinstance(result, VidtagError):
+                inputs.append({**path_fields(path), "exit_code": result.exit_code, "error": printable(str(result))})
+            else:
+                inputs.append({**result.summary(), **path_fields(path)})
+        output_json({"schema": "vidtag-locate/1", "inputs": inputs})
+        return
+    if has_outputs:
+        return
+    for (path, _), result in zip(requests, results, strict=False):
+        if isinstance(result, VidtagError):
+            continue
+        rows = [(path.name, *point_cells(point)) for point in result.located.track.points]
+        output_table(("FILE", "FRAME", "TIME_S", "LAT", "LON", "RADIUS95_KM", "CONFIDENCE", "NOTE"), rows)
+
+
+def point_cells(point: TrackPoint) -> tuple[str, ...]:
+    """Return the cells of one estimate for a table."""
+    head = (str(point.frame_index), f"{point.media_time_s:.3f}")
+    if point.status != "ok":
+        return (*head, "-", "-", "-", "-", f"abstained: {point.abstain_reason}")
+    radius_km = (point.radius95_m or 0.0) / 1000.0
+    return (*head, f"{point.lat_deg:.4f}", f"{point.lon_deg:.4f}", f"{radius_km:.0f}", f"{point.confidence:.2f}", "")

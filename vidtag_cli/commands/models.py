@@ -1,0 +1,121 @@
+"""``vidtag models``: the models on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidtag_cli.commands.console import output_json, output_lines, output_table, path_fields, printable
+from vidtag_cli.commands.options import JsonOption
+from vidtag_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from vidtag_cli.bundle.integrity import BundleReport
+    from vidtag_cli.bundle.load import ModelBundle
+
+app = typer.Typer(help="List, describe, verify and install models.", no_args_is_help=True)
+
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, or the path of its folder.")]
+
+
+@app.command("list")
+def list_command(as_json: JsonOption = False) -> None:
+    """List the models that --model can name."""
+    from vidtag_cli.bundle.registry import HOW_TO_GET_A_MODEL, list_models
+
+    models = list_models()
+    if as_json:
+        fields = ("name", "kind", "version", "origin", "problem")
+        output_json({"models": [{f: getattr(m, f) for f in fields} | path_fields(m.path) for m in models]})
+    elif models:
+        rows = [(m.name, m.kind or "?", m.version or "?", m.origin, m.problem or str(m.path)) for m in models]
+        output_table(("NAME", "KIND", "VERSION", "ORIGIN", "FOLDER"), rows)
+    else:
+        typer.echo(f"no model is installed: {HOW_TO_GET_A_MODEL}", err=True)
+
+
+@app.command("info")
+def info_command(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Show what a model says about itself; its hashes are not checked."""
+    from vidtag_cli.bundle.load import load_bundle
+    from vidtag_cli.bundle.registry import find_model
+    from vidtag_cli.bundle.strict_json import encode
+
+    bundle = load_bundle(find_model(model), verify=False)
+    if as_json:
+        output_json(path_fields(bundle.path) | {"sha256": bundle.sha256, "bundle": encode(bundle.contract)})
+    else:
+        output_lines([f"{label:<12}  {printable(text)}" for label, text in _description(bundle)])
+
+
+@app.command("verify")
+def verify_command(model: ModelArgument, as_json: JsonOption = False) -> None:
+    """Recompute the hash of every file of a model; exit code 6 when one differs."""
+    from vidtag_cli.bundle.integrity import verify_bundle
+    from vidtag_cli.bundle.registry import find_model
+
+    report = verify_bundle(find_model(model))
+    if as_json:
+        output_json(_report_fields(report))
+    else:
+        output_table(("FILE", "STATUS", "DETAIL"), [(c.path, c.status, c.detail) for c in report.files])
+        output_lines([f"bundle.json sha256 {report.sha256}"])
+    if not report.is_ok:
+        # With --json the object above is the answer; a second one for the error would make the output two lines.
+        if as_json:
+            raise typer.Exit(ModelError.exit_code)
+        bad = ", ".join(c.path for c in report.files if not c.is_ok)
+        raise ModelError(f"{report.path}: not as bundle.json describes it: {bad}; install the model again")
+
+
+@app.command("install")
+def install_command(
+    source: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a model.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an installed model of the same name.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a model among the installed ones, after checking its hashes."""
+    from vidtag_cli.bundle.registry import install_model
+
+    target = install_model(source, force)
+    if as_json:
+        output_json({"name": target.stem} | path_fields(target))
+    else:
+        output_lines([f"installed {target.stem} in {printable(str(target))}"])
+
+
+def _description(bundle: ModelBundle) -> list[tuple[str, str]]:
+    contract = bundle.contract
+    rows = [
+        ("name", f"{bundle.name} {contract.version} ({bundle.kind})"),
+        ("folder", str(bundle.path)),
+        ("sha256", bundle.sha256),
+        ("domain", bundle.domain),
+        ("frames", f"{bundle.preprocess.frame_size_px} px, {bundle.preprocess.resize}"),
+        ("sampling", f"{bundle.sampling.frames_per_second:g} frames per second"),
+        ("window", f"{bundle.window.frames} frames, {bundle.window.overlap_frames} shared"),
+        ("locations", f"{bundle.location_encoder_kind}, {bundle.embedding_dim} dimensions"),
+        ("uncertainty", bundle.calibration.statement),
+        ("data", "; ".join(contract.training.data)),
+        ("licences", "; ".join(contract.training.licences)),
+        ("made with", contract.created_with),
+    ]
+    rows.extend((f"graph {n}"[:12], f"{graph.path.name}, {graph.precision}") for n, graph in bundle.graphs.items())
+    rows.extend(("metric", f"{name}: {number:g}") for name, number in contract.metrics.items())
+    return rows
+
+
+def _report_fields(report: BundleReport) -> dict[str, Any]:
+    files = [
+        {
+            "file": check.path,
+            "status": check.status,
+            "expected_sha256": check.expected_sha256,
+            "found_sha256": check.found_sha256,
+            "detail": check.detail,
+        }
+        for check in report.files
+    ]
+    return {"name": report.name, "ok": report.is_ok, "sha256": report.sha256, "files": files} | path_fields(report.path)

@@ -1,0 +1,22 @@
+"""The options that mean the same in every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout instead of text.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+VerboseOption = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; repeatable.")]
+NoColorOption = Annotated[bool, typer.Option("--no-color", help="Use no colours, as with NO_COLOR set.")]
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME|PATH", help="The model (default: $VIDTAG_MODEL, then the configuration)."),
+]
+GalleryOption = Annotated[Path | None, typer.Option("--gallery", help="A gallery folder (default: the model's own).")]
+EngineOption = Annotated[str, typer.Option("--engine", help="What runs the networks; 'vidtag doctor' lists them.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all).")]

@@ -1,0 +1,134 @@
+"""The true positions of a video, read from a file, and where the camera was at given times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from vidtag_cli.errors import InputError, UsageError
+from vidtag_cli.evaluation.fix import Clock, Fix
+from vidtag_cli.evaluation.truth_csv import read_csv_fixes
+from vidtag_cli.evaluation.truth_geojson import read_geojson_fixes
+from vidtag_cli.evaluation.truth_gpx import read_gpx_fixes
+from vidtag_cli.geo.sphere import interpolate_latlon
+
+MAX_GAP_S = 10.0
+"""Between fixes further apart the way is unknown: at town speed a car turns several corners in that time."""
+
+SAME_INSTANT_S = 1e-6
+"""Seconds since 1970 carry rounding errors of 2e-7; no video has frames this near each other."""
+
+READERS: dict[str, Callable[[Path], tuple[Clock, list[Fix]]]] = {
+    ".gpx": read_gpx_fixes,
+    ".csv": read_csv_fixes,
+    ".tsv": read_csv_fixes,
+    ".geojson": read_geojson_fixes,
+    ".json": read_geojson_fixes,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """True positions (N, 2) in degrees at strictly increasing ``instants`` (N,) of one clock.
+
+    The clock says what an instant is: seconds of media time, seconds since 1970 UTC, or the index of a frame.
+    """
+
+    clock: Clock
+    instants: np.ndarray
+    latlon_deg: np.ndarray
+
+
+def read_truth(path: str | Path) -> Truth:
+    """Return the positions of a GPX, CSV or GeoJSON file. Of fixes with one and the same instant the first counts.
+
+    Raises InputError, with the line where there is one, for a file that is missing, malformed, empty, or whose times
+    are missing, run backwards or name no time zone.
+    """
+    path = Path(path)
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InputError(f"{path}: true positions are read from {', '.join(READERS)}: convert the file to one of them")
+    try:
+        clock, fixes = reader(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not fixes:
+        raise InputError(f"{path}: holds no position")
+    kept = [fixes[0]]
+    for fix in fixes[1:]:
+        if fix.instant < kept[-1].instant:
+            raise InputError(f"{path}: {fix.where}: the time runs backwards: sort the file by time")
+        if fix.instant > kept[-1].instant:
+            kept.append(fix)
+    instants = np.array([fix.instant for fix in kept], dtype=np.float64)
+    return Truth(clock, instants, np.array([(fix.lat_deg, fix.lon_deg) for fix in kept], dtype=np.float64))
+
+
+def positions_at(
+    truth: Truth,
+    media_time_s: np.ndarray,
+    *,
+    media_zero_utc: datetime | None = None,
+    first_fix_at_s: float | None = None,
+    frame_index: np.ndarray | None = None,
+    max_gap_s: float = MAX_GAP_S,
+) -> np.ndarray:
+    """Return (M, 2) true degrees at (M,) seconds of media time, along great circles; NaN where the truth does not
+    say.
+
+    It does not say before the first fix, after the last, and between fixes more than ``max_gap_s`` apart. A truth in
+    UTC needs one alignment: ``media_zero_utc``, the instant of media time 0, or ``first_fix_at_s``, the media time of
+    its first fix. A truth by frames needs the (M,) ``frame_index`` of the times and is not interpolated. Raises
+    UsageError for anything else.
+    """
+    query_s = np.asarray(media_time_s, dtype=np.float64)
+    _check_alignment(truth.clock, media_zero_utc, first_fix_at_s, frame_index)
+    if frame_index is not None:
+        return _at_frames(truth, np.asarray(frame_index))
+    instants_s = truth.instants
+    if media_zero_utc is not None:
+        instants_s = instants_s - media_zero_utc.timestamp()
+    elif first_fix_at_s is not None:
+        instants_s = instants_s - instants_s[0] + first_fix_at_s
+    return _interpolated(instants_s, truth.latlon_deg, query_s, max_gap_s)
+
+
+def _check_alignment(
+    clock: Clock, media_zero_utc: datetime | None, first_fix_at_s: float | None, frame_index: np.ndarray | None
+) -> None:
+    if media_zero_utc is not None and media_zero_utc.tzinfo is None:
+        raise UsageError(f"the start time {media_zero_utc.isoformat()} has no zone: add Z or an offset")
+    alignments = {"zero": media_zero_utc, "first": first_fix_at_s, "frames": frame_index}
+    given = {name for name, value in alignments.items() if value is not None}
+    if clock == "utc" and given not in ({"zero"}, {"first"}):
+        raise UsageError("the truth has absolute times: say when the video starts, or the media time of the first fix")
+    if clock == "media_time" and given:
+        raise UsageError("the truth has media times already: give no start time")
+    if clock == "frame" and given != {"frames"}:
+        raise UsageError("the truth is given by frame index: it can only be compared frame by frame")
+
+
+def _at_frames(truth: Truth, frame_index: np.ndarray) -> np.ndarray:
+    row_of_frame = {int(frame): row for row, frame in enumerate(truth.instants)}
+    missing = np.full(2, np.nan)
+    rows = [row_of_frame.get(int(frame)) for frame in frame_index]
+    return np.array([missing if row is None else truth.latlon_deg[row] for row in rows]).reshape(-1, 2)
+
+
+def _interpolated(instants_s: np.ndarray, latlon_deg: np.ndarray, query_s: np.ndarray, max_gap_s: float) -> np.ndarray:
+    after = np.searchsorted(instants_s, query_s - SAME_INSTANT_S, side="left").clip(0, len(instants_s) - 1)
+    # A query at a fix uses that fix alone, so that the gap beside it does not matter.
+    exact = np.abs(instants_s[after] - query_s) <= SAME_INSTANT_S
+    before = np.where(exact, after, (after - 1).clip(0))
+    gap_s = instants_s[after] - instants_s[before]
+    known = exact | ((query_s > instants_s[before]) & (query_s < instants_s[after]) & (gap_s <= max_gap_s))
+    fraction = np.where(gap_s > 0.0, (query_s - instants_s[before]) / np.where(gap_s > 0.0, gap_s, 1.0), 0.0)
+    positions = interpolate_latlon(latlon_deg[before], latlon_deg[after], fraction)
+    positions[exact] = latlon_deg[after[exact]]
+    positions[~known] = np.nan
+    return np.asarray(positions)

@@ -1,0 +1,1 @@
+"""The places a search can answer with: their coordinates, embeddings and coverage."""

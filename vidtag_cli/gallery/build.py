@@ -1,0 +1,146 @@
+"""Making a gallery: duplicates merged, every point embedded, points near the antimeridian under both longitudes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vidtag_cli.bundle.folders import cache_dir
+from vidtag_cli.errors import ModelError
+from vidtag_cli.gallery.cell_area import regular_spacing_km, shared_cell_area_km2
+from vidtag_cli.gallery.contract import GalleryOrigin
+from vidtag_cli.gallery.store import Gallery, check_gallery_target, open_gallery, save_gallery
+from vidtag_cli.geo.grid import KM_PER_DEGREE
+from vidtag_cli.geo.sphere import wrap_longitude_deg
+
+Embed = Callable[[np.ndarray], np.ndarray]
+"""Maps (N, 2) float64 latitude, longitude in degrees to (N, E) float32 unit vectors; longitudes may run past 180."""
+
+Progress = Callable[[int, int], None]
+"""Told how many positions are done, and of how many."""
+
+SEAM_MARGIN_KM = 100.0
+"""How near the antimeridian a point gets a second embedding: well past the distance at which two embeddings of
+GeoCLIP's encoder have nothing to do with each other (cosine 0.48 at 25 km)."""
+
+DUPLICATE_STEP_DEG = 1e-6
+"""Positions that agree to this step (0.1 m) are one point."""
+
+
+def build_gallery(
+    path: str | Path,
+    latlon_deg: np.ndarray,
+    embed: Embed,
+    origin: GalleryOrigin,
+    *,
+    wraps: bool,
+    cell_area_km2: float | np.ndarray | None = None,
+    batch: int = 4096,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Gallery:
+    """Embed positions and save them as a gallery, which is returned opened.
+
+    ``wraps`` says that the encoder gives one embedding at a longitude and a whole turn further (kind ``sphere``);
+    otherwise (``equal_earth``) points within ``SEAM_MARGIN_KM`` of the antimeridian are embedded under both
+    longitudes. Without ``cell_area_km2`` points evenly spaced stand for the square of their spacing, and others share
+    out the cells they lie in. Raises OutputError when ``path`` is taken and ModelError when there is nothing to embed
+    or the encoder misbehaves.
+    """
+    check_gallery_target(path, force)
+    kept = first_of_duplicates(latlon_deg)
+    points = canonical_latlon(np.asarray(latlon_deg, dtype=np.float64)[kept])
+    if len(points) == 0:
+        raise ModelError(f"{path}: there is no position to build a gallery from")
+    if cell_area_km2 is None:
+        spacing_km = regular_spacing_km(points)
+        cell_area_km2 = shared_cell_area_km2(points) if spacing_km is None else spacing_km**2
+    elif isinstance(cell_area_km2, np.ndarray):
+        cell_area_km2 = cell_area_km2[kept]
+    alias_of = np.zeros(0, dtype=np.int64) if wraps else near_antimeridian(points)
+    rows_latlon_deg = np.concatenate([points, other_longitude(points[alias_of])])
+    blocks = embedding_blocks(rows_latlon_deg, embed, batch, progress)
+    return save_gallery(path, points, blocks, origin, cell_area_km2, alias_of, force)
+
+
+def cached_gallery(
+    latlon_deg: np.ndarray,
+    embed: Embed,
+    origin: GalleryOrigin,
+    *,
+    wraps: bool,
+    cell_area_km2: float | np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Gallery:
+    """Return the gallery of a model's default coordinates from the cache, after building it there when it is missing.
+
+    The cache is keyed by encoder and coordinates, so a stale gallery is never returned; a damaged one raises
+    ModelError.
+    """
+    key = f"{origin.location_encoder_sha256[:16]}-{_fingerprint(latlon_deg, cell_area_km2)[:16]}"
+    path = cache_dir() / "galleries" / key
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return build_gallery(
+            path, latlon_deg, embed, origin, wraps=wraps, cell_area_km2=cell_area_km2, progress=progress, force=True
+        )
+    return open_gallery(path, origin.location_encoder_sha256)
+
+
+def embed_coordinates(
+    latlon_deg: np.ndarray, embed: Embed, batch: int = 4096, progress: Progress | None = None
+) -> np.ndarray:
+    """Return (N, E) float32 embeddings of (N, 2) positions, computed ``batch`` at a time."""
+    return np.concatenate(list(embedding_blocks(latlon_deg, embed, batch, progress)))
+
+
+def embedding_blocks(
+    latlon_deg: np.ndarray, embed: Embed, batch: int = 4096, progress: Progress | None = None
+) -> Iterator[np.ndarray]:
+    """Yield embeddings (n, E) of consecutive positions; raises ModelError when the encoder loses or adds rows."""
+    for start in range(0, len(latlon_deg), batch):
+        positions = np.ascontiguousarray(latlon_deg[start : start + batch], dtype=np.float64)
+        block = embed(positions)
+        if len(block) != len(positions):
+            raise ModelError(f"the location encoder gave {len(block)} embeddings for {len(positions)} positions")
+        yield block
+        if progress is not None:
+            progress(start + len(positions), len(latlon_deg))
+
+
+def canonical_latlon(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return positions with longitudes in [-180, 180), and 0 at a pole, where longitude means nothing."""
+    lon_deg = wrap_longitude_deg(latlon_deg[:, 1])
+    at_pole = np.abs(latlon_deg[:, 0]) >= 90.0 - DUPLICATE_STEP_DEG / 2.0
+    return np.stack([latlon_deg[:, 0], np.where(at_pole, 0.0, lon_deg)], axis=-1)
+
+
+def first_of_duplicates(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return the rising indices of the first of each set of equal positions, compared on the sphere to 1e-6 degrees."""
+    steps = np.round(canonical_latlon(np.asarray(latlon_deg, dtype=np.float64)) / DUPLICATE_STEP_DEG).astype(np.int64)
+    half_turn = round(180.0 / DUPLICATE_STEP_DEG)
+    steps[:, 1] = (steps[:, 1] + half_turn) % (2 * half_turn)  # 179.9999999 rounds up to -180
+    keys = steps[:, 0] * (4 * half_turn) + steps[:, 1]
+    return np.sort(np.unique(keys, return_index=True)[1])
+
+
+def near_antimeridian(latlon_deg: np.ndarray, margin_km: float = SEAM_MARGIN_KM) -> np.ndarray:
+    """Return the rising indices of positions within ``margin_km`` of longitude 180 along their parallel."""
+    to_seam_km = (180.0 - np.abs(latlon_deg[:, 1])) * KM_PER_DEGREE * np.cos(np.deg2rad(latlon_deg[:, 0]))
+    return np.flatnonzero(to_seam_km <= margin_km)
+
+
+def other_longitude(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return the same places with longitudes a whole turn away, across the antimeridian: -179.9 becomes 180.1."""
+    turn = np.where(latlon_deg[:, 1] < 0.0, 360.0, -360.0)
+    return np.stack([latlon_deg[:, 0], latlon_deg[:, 1] + turn], axis=-1)
+
+
+def _fingerprint(latlon_deg: np.ndarray, cell_area_km2: float | np.ndarray | None) -> str:
+    areas = np.zeros(0) if cell_area_km2 is None else np.atleast_1d(np.asarray(cell_area_km2, dtype=np.float64))
+    digest = hashlib.sha256(np.ascontiguousarray(latlon_deg, dtype="<f8").tobytes())
+    digest.update(areas.astype("<f8").tobytes())
+    return digest.hexdigest()

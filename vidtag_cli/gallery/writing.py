@@ -1,0 +1,109 @@
+"""Writing the files of a gallery into a folder, block by block."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidtag_cli import __version__
+from vidtag_cli.bundle.integrity import sha256_of
+from vidtag_cli.errors import ModelError
+from vidtag_cli.gallery.contract import (
+    ALIASES_FILE,
+    CELL_AREA_FILE,
+    COORDINATES_FILE,
+    EMBEDDINGS_FILE,
+    GALLERY_JSON,
+    FileRecord,
+    GalleryContract,
+    GalleryOrigin,
+)
+from vidtag_cli.geo.antimeridian import bounding_box
+
+UNIT_LENGTH_TOLERANCE = 0.01
+"""Embeddings are unit vectors; float16 rounding moves their length by far less than this."""
+
+
+def write_gallery_files(
+    folder: Path,
+    latlon_deg: np.ndarray,
+    embedding_blocks: Iterable[np.ndarray],
+    alias_of: np.ndarray,
+    cell_area_km2: float | np.ndarray,
+    origin: GalleryOrigin,
+) -> GalleryContract:
+    """Write all files of a gallery and return the note written last, so that a folder with a note is complete."""
+    points, rows = len(latlon_deg), len(latlon_deg) + len(alias_of)
+    if points == 0:
+        raise ModelError("a gallery needs at least one point")
+    _save(folder / COORDINATES_FILE, np.ascontiguousarray(latlon_deg, dtype=np.float64))
+    width = _write_embeddings(folder / EMBEDDINGS_FILE, embedding_blocks, rows)
+    if len(alias_of):
+        _save(folder / ALIASES_FILE, np.ascontiguousarray(alias_of, dtype=np.int64))
+    if isinstance(cell_area_km2, np.ndarray):
+        _save(folder / CELL_AREA_FILE, np.ascontiguousarray(cell_area_km2, dtype=np.float64))
+    contract = GalleryContract(
+        schema="vidtag-gallery/1",
+        created_with=f"vidtag {__version__}",
+        origin=origin,
+        points=points,
+        rows=rows,
+        width=width,
+        cell_area_km2=None if isinstance(cell_area_km2, np.ndarray) else float(cell_area_km2),
+        bounding_box_deg=list(bounding_box(latlon_deg)),
+        files={file.name: FileRecord(file.stat().st_size, sha256_of(file)) for file in sorted(folder.iterdir())},
+    )
+    _write_note(folder / GALLERY_JSON, dataclasses.asdict(contract))
+    return contract
+
+
+def _write_embeddings(file: Path, blocks: Iterable[np.ndarray], rows: int) -> int:
+    """Return the width E of the embeddings after streaming all blocks to the file."""
+    width, written = 0, 0
+    with file.open("xb") as stream:
+        for block in blocks:
+            if not written:
+                width = block.shape[1]
+                np.lib.format.write_array_header_1_0(
+                    stream, {"descr": "<f2", "fortran_order": False, "shape": (rows, width)}
+                )
+            _check_block(block, width, written)
+            stream.write(np.ascontiguousarray(block, dtype="<f2").tobytes())
+            written += len(block)
+        stream.flush()
+        os.fsync(stream.fileno())
+    if written != rows:
+        raise ModelError(f"the location encoder gave {written} embeddings for {rows} positions")
+    return width
+
+
+def _check_block(block: np.ndarray, width: int, first_row: int) -> None:
+    if block.ndim != 2 or block.shape[1] != width:
+        raise ModelError(f"the location encoder gave an embedding of shape {block.shape} after one of width {width}")
+    length = np.linalg.norm(block.astype(np.float32), axis=1)
+    wrong = np.flatnonzero(~(np.abs(length - 1.0) <= UNIT_LENGTH_TOLERANCE))  # also true for NaN
+    if wrong.size:
+        raise ModelError(
+            f"the location encoder gave an embedding of length {length[wrong[0]]} for position {first_row + wrong[0]}: "
+            "embeddings must be unit vectors; check the model with 'vidtag models verify'"
+        )
+
+
+def _save(file: Path, array: np.ndarray) -> None:
+    with file.open("xb") as stream:
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _write_note(file: Path, fields: dict[str, Any]) -> None:
+    with file.open("x", encoding="utf-8") as stream:
+        stream.write(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())

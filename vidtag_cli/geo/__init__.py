@@ -1,0 +1,1 @@
+"""Geometry of the sphere: every formula once, right across the antimeridian and at the poles."""

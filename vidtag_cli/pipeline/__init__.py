@@ -1,0 +1,1 @@
+"""From a video to a track: where decoding, engines, galleries and writers meet."""

@@ -1,0 +1,116 @@
+"""Many inputs: their names, where each one's outputs go, and failures as values so that one bad video ends nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from vidtag_cli.errors import InputError, OutputError, UsageError, VidtagError
+from vidtag_cli.pipeline.evidence import read_evidence_state
+from vidtag_cli.pipeline.locate import LocateOptions
+from vidtag_cli.pipeline.run import OutputRequest, RunResult, check_request, run_input
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.writers.formats import FORMATS, STDOUT
+from vidtag_cli.writers.geojson import Shape
+
+
+def named_inputs(videos: Sequence[Path], files_from: Path | None, null_separated: bool) -> list[Path]:
+    """Return the videos named on the command line and in a list; raises UsageError when there is none."""
+    inputs = [*videos, *(_read_list(files_from, null_separated) if files_from is not None else [])]
+    if not inputs:
+        raise UsageError("no video is named: give one or more files, or --files-from LIST")
+    if any(str(path) == STDOUT for path in inputs):
+        raise UsageError("a video cannot come from stdin: its index may stand at the end; save it to a file first")
+    return inputs
+
+
+def _read_list(path: Path, null_separated: bool) -> list[Path]:
+    try:
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    names = raw.split(b"\0") if null_separated else raw.splitlines()
+    return [Path(os.fsdecode(name)) for name in names if name]
+
+
+def requests_for(
+    inputs: Sequence[Path],
+    outs: Sequence[Path],
+    out_dir: Path | None,
+    format_names: str | None,
+    report: Path | None,
+    wants_report: bool,
+    force: bool,
+    geojson_shape: Shape,
+) -> list[tuple[Path, OutputRequest]]:
+    """Return each input with what to write for it; raises UsageError for options that do not go together.
+
+    The outputs of a single input are checked at once, before a model is loaded.
+    """
+    if outs and out_dir is not None:
+        raise UsageError("--out and --out-dir contradict each other: give one of them")
+    if outs and len(inputs) > 1:
+        raise UsageError(f"--out names the outputs of one video and {len(inputs)} are given: use --out-dir")
+    if out_dir is not None:
+        if report is not None:
+            raise UsageError("--report names one file: with --out-dir each video's report is written beside its track")
+        if not out_dir.is_dir():
+            raise OutputError(f"{out_dir}: there is no such folder: create it first")
+        formats = _format_list(format_names or "gpx")
+        return [
+            (path, _request_in_folder(path, out_dir, formats, wants_report, force, geojson_shape)) for path in inputs
+        ]
+    if not outs and format_names is not None:
+        raise UsageError("--format says how to write: give --out FILE, --out - or --out-dir too")
+    to_files = [path for path in outs if str(path) != STDOUT]
+    if report is None and wants_report and to_files:
+        report = to_files[0].with_suffix(".report.json")
+    request = OutputRequest(tuple(outs), format_names, report, force, geojson_shape)
+    for path in inputs:
+        check_request(path, request)
+    return [(path, request) for path in inputs]
+
+
+def _format_list(names: str) -> list[str]:
+    chosen = [name.strip().lower() for name in names.split(",") if name.strip()]
+    unknown = [name for name in chosen if name not in FORMATS]
+    if unknown or not chosen:
+        raise UsageError(f"--format {names}: choose from {', '.join(FORMATS)}")
+    return list(dict.fromkeys(chosen))
+
+
+def _request_in_folder(
+    path: Path, folder: Path, formats: Sequence[str], wants_report: bool, force: bool, geojson_shape: Shape
+) -> OutputRequest:
+    """Return the outputs of one of many videos: named by stem and content, so that two ``clip.mp4`` do not collide.
+
+    An input that cannot be read gets no outputs; it fails with its own message when its turn comes.
+    """
+    try:
+        name = f"{path.stem}.{read_evidence_state(path).sha256[:8]}"
+    except InputError:
+        return OutputRequest()
+    tracks = tuple(folder / f"{name}{FORMATS[kind].suffixes[0]}" for kind in formats)
+    report = folder / f"{name}.report.json" if wants_report else None
+    return OutputRequest(tracks, None, report, force, geojson_shape if "geojson" in formats else "point")
+
+
+def locate_or_error(
+    path: Path,
+    session: Session,
+    options: LocateOptions,
+    request: OutputRequest,
+    start_time: datetime | None,
+    expected_sha256: str | None,
+    progress: Callable[[float, float | None], None] | None,
+) -> RunResult | VidtagError:
+    """Return the result of one input, or the error that ended it."""
+    try:
+        return run_input(
+            path, session, options, request, start_time=start_time, expected_sha256=expected_sha256, progress=progress
+        )
+    except VidtagError as error:
+        return error

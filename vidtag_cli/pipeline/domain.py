@@ -1,0 +1,52 @@
+"""Is this the kind of picture the model was made for? Measured on the frame features, before any place is guessed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidtag_cli.bundle.load import ModelBundle
+from vidtag_cli.errors import ModelError
+
+DOMAIN_FILE = "domain.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainModel:
+    """The cloud of frame features of the training pictures: ``mean`` (D,), ``whitening`` (D, D), both float32."""
+
+    mean: np.ndarray
+    whitening: np.ndarray
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """Return (N,) float32 Mahalanobis distances of features (N, D), divided by the square root of D: about 1 inside."""
+        white = (features - self.mean) @ self.whitening
+        return np.sqrt((white**2).mean(-1))
+
+
+def fit_domain_model(features: np.ndarray, shrinkage: float = 0.01) -> DomainModel:
+    """Return the domain of features (N, D); ``shrinkage`` mixes in a round covariance so that no direction has zero width."""
+    mean = features.mean(0, dtype=np.float64)
+    covariance = np.cov(features, rowvar=False, dtype=np.float64)
+    width = len(mean)
+    rounded = (1.0 - shrinkage) * covariance + shrinkage * np.trace(covariance) / width * np.eye(width)
+    values, vectors = np.linalg.eigh(rounded)
+    whitening = vectors / np.sqrt(values)
+    return DomainModel(mean.astype(np.float32), whitening.astype(np.float32))
+
+
+def load_domain_model(bundle: ModelBundle) -> DomainModel | None:
+    """Return the domain model of a bundle, or None when the bundle has none; raises ModelError for a damaged one."""
+    if DOMAIN_FILE not in bundle.contract.files:
+        return None
+    path = bundle.file(DOMAIN_FILE)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            model = DomainModel(arrays["mean"], arrays["whitening"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path}: not a domain model: {error}") from error
+    width = bundle.feature_dim
+    if model.mean.shape != (width,) or model.whitening.shape != (width, width):
+        raise ModelError(f"{path}: a domain model of width {model.mean.shape} for features of width {width}")
+    return model

@@ -1,0 +1,134 @@
+"""The algorithm on one screen (SPEC 2.10): frames, features, windows, two searches, an estimate for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vidtag_cli.errors import VideoError
+from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.pipeline.clock import StageClock
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.uncertainty import estimate_points
+from vidtag_cli.pipeline.windows import Outputs, blend_windows
+from vidtag_cli.track import TimeBasis, Track, TrackPoint
+from vidtag_cli.video.decode import VideoDecoder
+from vidtag_cli.video.probe import VideoInfo, probe_video
+
+LIMITATIONS = (
+    "Estimate from image content; not a GNSS fix; not proof of place or of authenticity.",
+    "An investigative lead: a person must confirm it.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocateOptions:
+    """What a run may vary. ``sampling_fps`` None takes the model's own density; ``all_frames`` analyses every frame."""
+
+    sampling_fps: float | None = None
+    all_frames: bool = False
+    batch_frames: int = 32
+    top_k: int = 5
+    decoder_threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LocateResult:
+    """A located video: the track, what was read, what went wrong on the way, where the time went."""
+
+    track: Track
+    video: VideoInfo
+    decode_errors: tuple[str, ...]
+    sampling_fps: float | None
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+
+def locate_video(
+    path: Path,
+    session: Session,
+    options: LocateOptions,
+    *,
+    time_basis: TimeBasis | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> LocateResult:
+    """Return the track of a local video; raises InputError or VideoError when it cannot be read or decoded.
+
+    ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length of the
+    video but for the estimates themselves.
+    """
+    clock = StageClock()
+    bundle = session.bundle
+    video = probe_video(path)
+    sampling_fps = None if options.all_frames else options.sampling_fps or bundle.sampling.frames_per_second
+    size = (bundle.preprocess.frame_size_px, bundle.preprocess.frame_size_px)
+    times_s: list[float] = []
+    points: list[TrackPoint] = []
+    with VideoDecoder(
+        path, video, size, sampling_fps, resize=bundle.preprocess.resize, threads=options.decoder_threads
+    ) as decoder:
+        features = _encode_frames(session, decoder, options.batch_frames, times_s, clock)
+        window = bundle.window
+        for outputs in blend_windows(
+            features, window.frames, window.overlap_frames, lambda z: run_window(session, z, clock)
+        ):
+            begin = len(points)
+            with clock.time("search"):
+                points += estimate_points(session, outputs, begin, times_s[begin:], options.top_k)
+            if progress is not None:
+                progress(points[-1].media_time_s)
+    if not points:
+        raise VideoError(f"{path}: no frame could be decoded")
+    track = Track(
+        path.name, tuple(points), bundle.name, time_basis or TimeBasis(), smoothing="none",
+        limitations=(bundle.domain, *LIMITATIONS),
+    )  # fmt: skip
+    return LocateResult(track, video, decoder.errors, sampling_fps, clock.seconds)
+
+
+def _encode_frames(
+    session: Session, decoder: VideoDecoder, batch_frames: int, times_s: list[float], clock: StageClock
+) -> Iterator[np.ndarray]:
+    """Yield features ``z`` (n, D) of consecutive frames in batches and note each frame's time."""
+    frames = iter(decoder)
+    while True:
+        batch: list[np.ndarray] = []
+        with clock.time("decode"):
+            for frame in frames:
+                times_s.append(frame.media_time_s)
+                batch.append(frame.rgb)
+                if len(batch) == batch_frames:
+                    break
+        if not batch:
+            return
+        with clock.time("encode"):
+            features = session.run("dual_encoder", frames_rgb=np.stack(batch))["frame_features"]
+        yield features
+
+
+def run_window(session: Session, features: np.ndarray, clock: StageClock | None = None) -> Outputs:
+    """Return the refined embeddings (T, E), and how far from the model's domain the window is, of features (T, D).
+
+    TempGeo gives frame embeddings; the first search turns them into places; GeoRefiner looks at the places and the frames
+    again. The domain distance is the window's median, one number for all its frames: a clip is of one kind.
+    """
+    clock = clock or StageClock()
+    with clock.time("tempgeo"):
+        attended = session.run("tempgeo", frame_features=features[None])
+    with clock.time("search"):
+        _, best = search_gallery(session.gallery, attended["frame_embedding"][0], 1)
+    places = np.asarray(session.gallery.embeddings[best[:, 0]], dtype=np.float32)
+    with clock.time("refine"):
+        refined = session.run(
+            "georefiner", refined_features=attended["refined_features"], location_embedding=places[None]
+        )["refined_embedding"][0]
+    distance = np.zeros(len(features), np.float32)
+    if session.domain is not None:
+        distance[:] = np.median(session.domain.distance(features))
+    return {
+        "first_embedding": attended["frame_embedding"][0],
+        "refined_embedding": refined,
+        "domain_distance": distance,
+    }

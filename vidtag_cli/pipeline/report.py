@@ -1,0 +1,191 @@
+"""The evidence record of a run: what was read, what was done with which model, what came out (FORMATS 3.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from vidtag_cli import __version__
+from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.pipeline.evidence import EvidenceState
+from vidtag_cli.pipeline.locate import LocateOptions, LocateResult
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.video.ffmpeg import find_ffmpeg
+from vidtag_cli.writers.formats import WrittenFile
+from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json
+
+_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "av", "lxml", "typer", "rich")
+
+
+def utc_text(instant: datetime | None) -> str | None:
+    """Return an instant as ISO 8601 with milliseconds and Z, or None."""
+    if instant is None:
+        return None
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def build_report(
+    *,
+    run_id: str,
+    started: datetime,
+    arguments: list[str],
+    session: Session,
+    options: LocateOptions,
+    result: LocateResult,
+    before: EvidenceState,
+    after: EvidenceState,
+    outputs: list[WrittenFile],
+    exit_code: int,
+) -> dict[str, Any]:
+    """Return the record of one located input as a JSON object."""
+    track = result.track
+    return {
+        "schema": REPORT_SCHEMA,
+        "run": {
+            "id": run_id,
+            "started_utc": utc_text(started),
+            "finished_utc": utc_text(datetime.now(UTC)),
+            "exit_code": exit_code,
+            "argv": arguments,
+        },
+        "tool": tool_record(),
+        "method": method_record(session, options, result),
+        "input": input_record(result, before, after),
+        "time_basis": {
+            "source": track.time_basis.source,
+            "start_time_utc": utc_text(track.time_basis.start_time_utc),
+            "note": track.time_basis.note,
+        },
+        "estimates": [point_record(track, point) for point in track.points],
+        "summary": summary_record(track),
+        "comparison_with_embedded_location": embedded_comparison(result),
+        "uncertainty_statement": {
+            "radius_meaning": session.bundle.calibration.statement,
+            "coverage_measured": session.bundle.calibration.measured,
+        },
+        "limitations": list(track.limitations),
+        "outputs": [asdict(output) for output in outputs],
+    }
+
+
+def tool_record() -> dict[str, Any]:
+    """Return the program, its libraries and the machine's kind; no user, host or path."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "name": "vidtag",
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "ffmpeg": {"version": find_ffmpeg().version},
+    }
+
+
+def method_record(session: Session, options: LocateOptions, result: LocateResult) -> dict[str, Any]:
+    """Return model, gallery, engines and the effective value of every parameter."""
+    bundle, gallery = session.bundle, session.gallery
+    parameters = {
+        **{name: getattr(options, name) for name in options.__dataclass_fields__},
+        "sampling_fps": result.sampling_fps,
+        "window": asdict(bundle.window),
+        "preprocess": asdict(bundle.preprocess),
+        "rule": asdict(session.rule),
+    }
+    return {
+        "model": {"name": bundle.name, "sha256": bundle.sha256, "version": bundle.contract.version,
+                  "domain": bundle.domain, "licences": list(bundle.contract.training.licences)},
+        "gallery": {"source": gallery.contract.origin.source, "points": gallery.points,
+                    "files": {name: record.sha256 for name, record in gallery.contract.files.items()}},
+        "engines": {name: engine.describe() for name, engine in session.engines.items()},
+        "parameters": parameters,
+        "parameters_sha256": hashlib.sha256(canonical_json(parameters)).hexdigest(),
+        "embedded_location_used": False,
+        "random_seed": None,
+        "smoothing": result.track.smoothing,
+    }  # fmt: skip
+
+
+def input_record(result: LocateResult, before: EvidenceState, after: EvidenceState) -> dict[str, Any]:
+    """Return the input's hashes, inode, container and what the file claims about itself."""
+    video = result.video
+    stats = {"stat_before": before, "stat_after": after}
+    return {
+        "name": video.path.name,
+        "size_bytes": before.size_bytes,
+        "sha256_before": before.sha256,
+        "sha256_after": after.sha256,
+        "unchanged": before.sha256 == after.sha256,
+        **{
+            name: {key: getattr(state, key) for key in ("mtime_ns", "atime_ns", "ctime_ns", "inode")}
+            for name, state in stats.items()
+        },
+        "container": {
+            "format": video.container_format, "duration_s": video.duration_s, "start_time_s": video.start_time_s,
+            "codec": video.codec, "pixel_format": video.pixel_format, "width_px": video.width_px,
+            "height_px": video.height_px, "rotation_deg": video.rotation_deg,
+            "average_frame_rate_fps": video.average_frame_rate_fps, "notes": list(video.notes),
+        },
+        "decode": {"frames_used": len(result.track.points), "errors": list(result.decode_errors)},
+        "embedded_metadata": dict(video.tags),
+        "embedded_location": None if video.embedded_location is None else asdict(video.embedded_location),
+    }  # fmt: skip
+
+
+def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
+    """Return one estimate as a JSON object."""
+    return {
+        "frame": point.frame_index,
+        "media_time_s": point.media_time_s,
+        "time_utc": utc_text(track.time_utc(point)),
+        "status": point.status,
+        "lat": point.lat_deg,
+        "lon": point.lon_deg,
+        "radius50_m": point.radius50_m,
+        "radius95_m": point.radius95_m,
+        "confidence": point.confidence,
+        "abstain_reason": point.abstain_reason,
+        "candidates": [
+            {"lat": place.lat_deg, "lon": place.lon_deg, "score": place.score, "probability": place.probability}
+            for place in point.candidates
+        ],
+    }
+
+
+def summary_record(track: Track) -> dict[str, Any]:
+    """Return how many frames were located and how many abstained, with the reasons counted by their kind."""
+    reasons: dict[str, int] = {}
+    for point in track.points:
+        if point.abstain_reason is not None:
+            kind = point.abstain_reason.split(" (")[0]
+            reasons[kind] = reasons.get(kind, 0) + 1
+    located = len(track.located())
+    return {
+        "frames": len(track.points),
+        "ok": located,
+        "abstained": len(track.points) - located,
+        "abstain_reasons": reasons,
+        "track_smoothing": track.smoothing,
+    }
+
+
+def embedded_comparison(result: LocateResult) -> dict[str, Any] | None:
+    """Return how far the estimates lie from the place the file itself claims; the claim took no part in the estimate."""
+    claim = result.video.embedded_location
+    located = result.track.located()
+    if claim is None or not claim.is_place or not located:
+        return None
+    import numpy as np
+
+    positions = np.array([(point.lat_deg, point.lon_deg) for point in located])
+    distance_km = haversine_km(np.array([claim.lat_deg, claim.lon_deg]), positions)
+    return {"points": len(located), "median_m": float(np.median(distance_km) * 1000.0)}

@@ -1,0 +1,114 @@
+"""One input from evidence to written outputs: checked first, hashed twice, tracks before the report."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
+from vidtag_cli.pipeline.evidence import check_expected_hash, check_unchanged, read_evidence_state
+from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
+from vidtag_cli.pipeline.report import build_report, point_record, summary_record
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.time_basis import choose_time_basis
+from vidtag_cli.video.probe import probe_video
+from vidtag_cli.writers.atomic import check_output_free
+from vidtag_cli.writers.formats import STDOUT, WrittenFile, format_of, write_track
+from vidtag_cli.writers.geojson import Shape
+from vidtag_cli.writers.report import write_report
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRequest:
+    """What to write for one input: track files with an explicit format or None, and the report's path or None."""
+
+    tracks: tuple[Path, ...] = ()
+    format_name: str | None = None
+    report: Path | None = None
+    force: bool = False
+    geojson_shape: Shape = "point"
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One finished input: exit code 0, or 8 when every frame abstained."""
+
+    path: Path
+    exit_code: int
+    located: LocateResult
+    outputs: tuple[WrittenFile, ...]
+    report: Path | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the machine summary of ``--json``."""
+        track = self.located.track
+        return {
+            "path": str(self.path),
+            "exit_code": self.exit_code,
+            "summary": summary_record(track),
+            "outputs": [{"path": out.path, "format": out.format_label, "sha256": out.sha256} for out in self.outputs],
+            "report": None if self.report is None else str(self.report),
+            "estimates": [point_record(track, point) for point in track.points],
+        }
+
+
+def check_request(path: Path, request: OutputRequest) -> None:
+    """Raise UsageError or OutputError when an output could not be written later: seconds instead of hours in."""
+    formats = [format_of(output, request.format_name).name for output in request.tracks]
+    if request.geojson_shape != "point" and "geojson" not in formats:
+        raise UsageError(f"--geojson-shape {request.geojson_shape}: no output is GeoJSON: leave the option out")
+    for output in request.tracks:
+        if str(output) != STDOUT:
+            check_output_free(output, [path], request.force)
+    if request.report is not None:
+        check_output_free(request.report, [path], request.force)
+
+
+def _shape_for(output: Path, request: OutputRequest) -> Shape:
+    is_geojson = format_of(output, request.format_name).name == "geojson"
+    return request.geojson_shape if is_geojson else "point"
+
+
+def run_input(
+    path: Path,
+    session: Session,
+    options: LocateOptions,
+    request: OutputRequest,
+    *,
+    start_time: datetime | None = None,
+    expected_sha256: str | None = None,
+    progress: Callable[[float, float | None], None] | None = None,
+) -> RunResult:
+    """Locate one video and write what was asked for; raises a VidtagError and writes nothing when it fails.
+
+    The outputs appear only after the input was hashed again and found unchanged; the report comes last, since it holds the
+    hashes of the others: a report on the disk means that the run was complete.
+    """
+    started = datetime.now(UTC)
+    check_request(path, request)
+    before = read_evidence_state(path)
+    check_expected_hash(path, before, expected_sha256)
+    video = probe_video(path)
+    located = locate_video(
+        path, session, options, time_basis=choose_time_basis(video, start_time),
+        progress=None if progress is None else lambda done_s: progress(done_s - video.start_time_s, video.duration_s),
+    )  # fmt: skip
+    after = read_evidence_state(path)
+    check_unchanged(path, before, after)
+    exit_code = 0 if located.track.located() else ALL_FRAMES_ABSTAINED
+    outputs = [
+        write_track(located.track, output, request.format_name, request.force, _shape_for(output, request))
+        for output in request.tracks
+    ]
+    if request.report is not None:
+        report = build_report(
+            run_id=str(uuid.uuid4()), started=started, arguments=sys.argv[1:], session=session, options=options,
+            result=located, before=before, after=after, outputs=outputs, exit_code=exit_code,
+        )  # fmt: skip
+        write_report(report, request.report, request.force)
+    return RunResult(path, exit_code, located, tuple(outputs), request.report)

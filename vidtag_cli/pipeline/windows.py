@@ -1,0 +1,88 @@
+"""Overlapping windows over a stream of frames (SPEC 3.3): any length, bounded memory, no seam where windows meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+Outputs = dict[str, np.ndarray]
+"""Name -> array whose first axis is the frames."""
+
+
+def blend_windows(
+    batches: Iterable[np.ndarray], frames: int, overlap_frames: int, run_window: Callable[[np.ndarray], Outputs]
+) -> Iterator[Outputs]:
+    """Yield the outputs of all frames in order, as soon as no later window can change them.
+
+    ``batches`` are feature arrays (n, D) of consecutive frames, ``run_window`` maps the features (t, D) of one window to
+    outputs (t, ...). A frame that several windows see gets their average, weighted by its distance from the window's ends.
+    A clip shorter than a window is one window of its own length; the last window of a longer clip ends at its last frame.
+    """
+    stride = frames - overlap_frames
+    pending = np.empty((0, 0), np.float32)  # features from the start of the next window on
+    blend = _Blend()
+    seen_window = False
+    tail = pending  # the last ``frames`` features, for a last window that ends with the clip
+    for batch in batches:
+        pending = batch if pending.size == 0 else np.concatenate([pending, batch])
+        tail = (batch if tail.size == 0 else np.concatenate([tail, batch]))[-frames:]
+        while len(pending) >= frames:
+            blend.add(run_window(pending[:frames]))
+            pending = pending[stride:]
+            seen_window = True
+            yield blend.take(stride)
+    if not seen_window and len(pending):
+        blend.add(run_window(pending))
+        yield blend.take(len(pending))
+    elif len(pending) > overlap_frames:
+        # Frames no window has seen: one more window, shifted back so that it is full.
+        blend.add(run_window(tail), offset=len(pending) - frames)
+        yield blend.take(len(pending))
+    elif seen_window and overlap_frames:
+        yield blend.take(overlap_frames)
+
+
+def window_weights(count: int) -> np.ndarray:
+    """Return the (count,) float32 weights of a window's frames: a triangle, never zero."""
+    index = np.arange(count)
+    return (np.minimum(index, count - 1 - index) + 1).astype(np.float32)
+
+
+class _Blend:
+    """Weighted sums of the frames that are not final yet; frame 0 is the first of them."""
+
+    def __init__(self) -> None:
+        self.sums: Outputs = {}
+        self.weights = np.zeros(0, np.float32)
+
+    def add(self, outputs: Outputs, offset: int = 0) -> None:
+        """Add a window whose first frame is ``offset`` frames after frame 0; frames before 0 are already final."""
+        skip = max(0, -offset)
+        count = len(next(iter(outputs.values())))
+        weights = window_weights(count)[skip:]
+        begin, end = offset + skip, offset + count
+        self._grow(end, outputs)
+        self.weights[begin:end] += weights
+        for name, values in outputs.items():
+            shaped = weights.reshape(-1, *(1,) * (values.ndim - 1))
+            self.sums[name][begin:end] += values[skip:] * shaped
+
+    def take(self, count: int) -> Outputs:
+        """Return the averages of the first ``count`` frames and forget them."""
+        outputs = {}
+        for name, sums in self.sums.items():
+            shaped = self.weights[:count].reshape(-1, *(1,) * (sums.ndim - 1))
+            outputs[name] = sums[:count] / shaped
+            self.sums[name] = sums[count:]
+        self.weights = self.weights[count:]
+        return outputs
+
+    def _grow(self, length: int, outputs: Outputs) -> None:
+        missing = length - len(self.weights)
+        if missing <= 0:
+            return
+        self.weights = np.concatenate([self.weights, np.zeros(missing, np.float32)])
+        for name, values in outputs.items():
+            rows = np.zeros((missing, *values.shape[1:]), np.float32)
+            self.sums[name] = np.concatenate([self.sums[name], rows]) if name in self.sums else rows

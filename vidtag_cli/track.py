@@ -1,0 +1,112 @@
+"""The result of a run: one estimate per analysed frame, in time order."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+Status = Literal["ok", "abstained"]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One place a frame may show, after near neighbours were merged.
+
+    ``score`` is the cosine similarity, ``probability`` the share of the posterior over the whole gallery.
+    """
+
+    lat_deg: float
+    lon_deg: float
+    score: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPoint:
+    """The estimate for one analysed frame.
+
+    ``media_time_s`` is the container's presentation timestamp. ``radius50_m`` and ``radius95_m`` are the radii inside which
+    the stated share of validation frames had their true place. A point with status ``abstained`` has no position and says why
+    in ``abstain_reason``.
+    """
+
+    frame_index: int
+    media_time_s: float
+    status: Status
+    lat_deg: float | None = None
+    lon_deg: float | None = None
+    radius50_m: float | None = None
+    radius95_m: float | None = None
+    confidence: float | None = None
+    candidates: tuple[Candidate, ...] = ()
+    abstain_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBasis:
+    """Where absolute time comes from: ``start_time_utc`` is the instant of the track's first point, or None."""
+
+    source: str = "none"
+    start_time_utc: datetime | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """All estimates of one video, with what a reader must know to judge them."""
+
+    name: str
+    points: tuple[TrackPoint, ...]
+    model_name: str
+    time_basis: TimeBasis = TimeBasis()
+    smoothing: str = "none"
+    limitations: tuple[str, ...] = ()
+
+    def located(self) -> tuple[TrackPoint, ...]:
+        """Return the points that have a position."""
+        return tuple(point for point in self.points if point.status == "ok")
+
+    def runs(self) -> tuple[tuple[TrackPoint, ...], ...]:
+        """Return the unbroken spans of located points, cut at every abstention."""
+        runs: list[list[TrackPoint]] = [[]]
+        for point in self.points:
+            if point.status == "ok":
+                runs[-1].append(point)
+            elif runs[-1]:
+                runs.append([])
+        return tuple(tuple(run) for run in runs if run)
+
+    def time_utc(self, point: TrackPoint) -> datetime | None:
+        """Return the instant of a point, or None when the video gives no basis for absolute time."""
+        start = self.time_basis.start_time_utc
+        if start is None:
+            return None
+        return start + timedelta(seconds=point.media_time_s - self.points[0].media_time_s)
+
+
+def check_track(track: Track) -> None:
+    """Raise ValueError unless every number of the track is finite, in range and in order; every writer relies on it."""
+    previous_s = -math.inf
+    for point in track.points:
+        where = f"frame {point.frame_index}"
+        if not math.isfinite(point.media_time_s) or point.media_time_s <= previous_s:
+            raise ValueError(f"{where}: media_time_s {point.media_time_s} does not follow {previous_s}")
+        previous_s = point.media_time_s
+        if point.status == "abstained":
+            if point.lat_deg is not None or point.lon_deg is not None:
+                raise ValueError(f"{where}: an abstained point has a position")
+            continue
+        _check_position(where, point)
+
+
+def _check_position(where: str, point: TrackPoint) -> None:
+    lat, lon = point.lat_deg, point.lon_deg
+    if lat is None or lon is None or not (-90.0 <= lat <= 90.0 and -180.0 <= lon < 180.0):
+        raise ValueError(f"{where}: position ({lat}, {lon}) is not latitude [-90, 90], longitude [-180, 180)")
+    for radius_m in (point.radius50_m, point.radius95_m):
+        if radius_m is not None and not (math.isfinite(radius_m) and radius_m >= 0.0):
+            raise ValueError(f"{where}: radius {radius_m} m is not a finite number of at least 0")
+    if point.confidence is not None and not 0.0 <= point.confidence <= 1.0:
+        raise ValueError(f"{where}: confidence {point.confidence} is outside [0, 1]")

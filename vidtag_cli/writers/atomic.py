@@ -1,0 +1,187 @@
+"""Putting a file in its place whole or not at all, and never over something that must stay."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from vidtag_cli.errors import OutputError
+
+Content = bytes | Callable[[BinaryIO], None]
+"""The bytes of a file, or a function that writes them."""
+
+STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
+DESCRIPTOR_PATH = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+
+# File systems without hard links (FAT and exFAT on evidence sticks, some network shares) answer with one of these.
+NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+def atomic_write(path: str | Path, content: Content, *, force: bool = False) -> None:
+    """Write a file that appears under its name only when it is complete and on the disk.
+
+    Without ``force`` an existing file stays and OutputError is raised, also when it appears while this one is
+    written. With ``force`` it is replaced and its permissions are kept. A symbolic link is followed. Descriptors
+    (``/dev/stdout``), pipes and devices are written directly. No temporary file is left behind, whatever stops the
+    writing; BrokenPipeError passes through.
+    """
+    try:
+        if _is_stream(path):
+            _write_stream(path, content)
+        else:
+            _write_regular_file(Path(os.path.realpath(path)), content, force)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _explain(path, error)
+
+
+def check_output_free(path: str | Path, inputs: Sequence[str | Path] = (), force: bool = False) -> None:
+    """Raise OutputError unless the path can be written later; meant for the moment before decoding starts.
+
+    An output that is one of the inputs (the same inode, by whatever name) is refused even with ``force``.
+    """
+    if _is_stream(path):
+        return
+    for input_path in inputs:
+        if _is_same_file(path, input_path):
+            raise OutputError(
+                f"{path}: this is the input {input_path} itself, which is never overwritten: choose another name"
+            )
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise OutputError(f"{path}: this is a folder: give the name of a file")
+    if target.exists() and not force:
+        raise OutputError(_exists_message(path))
+    if not target.parent.is_dir():
+        raise OutputError(_missing_folder_message(path, target.parent))
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path}: no permission to write in {target.parent}: choose another folder")
+
+
+def _is_same_file(path: str | Path, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except FileNotFoundError:
+        return False
+
+
+def _descriptor(path: str | Path) -> int | None:
+    name = os.fspath(path)
+    match = DESCRIPTOR_PATH.fullmatch(name)
+    return int(match[1]) if match else STANDARD_STREAMS.get(name)
+
+
+def _is_stream(path: str | Path) -> bool:
+    if _descriptor(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _write_stream(path: str | Path, content: Content) -> None:
+    descriptor = _descriptor(path)
+    if descriptor is None:
+        file_descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    else:
+        # Opening /dev/stdout by name would truncate the file that the shell appends to; a duplicate continues it.
+        sys.stdout.flush()
+        file_descriptor = os.dup(descriptor)
+    with os.fdopen(file_descriptor, "wb") as stream:
+        _write_content(stream, content)
+
+
+def _write_content(stream: BinaryIO, content: Content) -> None:
+    if isinstance(content, bytes):
+        stream.write(content)
+    else:
+        content(stream)
+
+
+def _write_regular_file(target: Path, content: Content, force: bool) -> None:
+    # A short name of its own: the target's name may already be as long as the file system allows.
+    temporary = target.parent / f".vidtag-{secrets.token_hex(8)}.part"
+    try:
+        _write_new_file(temporary, content, _kept_mode(target) if force else None)
+        if force:
+            os.replace(temporary, target)
+        else:
+            _link_new(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def _kept_mode(target: Path) -> int | None:
+    try:
+        return stat.S_IMODE(target.stat().st_mode)
+    except FileNotFoundError:
+        return None
+
+
+def _write_new_file(temporary: Path, content: Content, mode: int | None) -> None:
+    file_descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with os.fdopen(file_descriptor, "wb") as stream:
+        if mode is not None:
+            os.fchmod(stream.fileno(), mode)
+        _write_content(stream, content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _link_new(temporary: Path, target: Path) -> None:
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        # The exclusive creation decides who owns the name, so replacing our own empty file overwrites nobody's.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+        os.replace(temporary, target)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush a folder; the file itself is on the disk already.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _explain(path: str | Path, error: OSError) -> NoReturn:
+    folder = Path(os.path.realpath(path)).parent
+    if error.errno == errno.EEXIST:
+        raise OutputError(_exists_message(path)) from error
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        raise OutputError(_missing_folder_message(path, folder)) from error
+    if error.errno == errno.EISDIR:
+        raise OutputError(f"{path}: this is a folder: give the name of a file") from error
+    if error.errno in NOT_PERMITTED:
+        raise OutputError(f"{path}: no permission to write in {folder}: choose another folder") from error
+    if error.errno in DISK_FULL:
+        raise OutputError(f"{path}: the disk of {folder} is full: free some space or choose another disk") from error
+    raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _exists_message(path: str | Path) -> str:
+    return f"{path}: exists already: choose another name, or replace it with --force"
+
+
+def _missing_folder_message(path: str | Path, folder: Path) -> str:
+    return f"{path}: the folder {folder} does not exist: create it first"

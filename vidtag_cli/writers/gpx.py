@@ -1,0 +1,83 @@
+"""GPX 1.1: one segment per unbroken run of estimates, uncertainty in flat extensions of an own namespace.
+
+No ``hdop``: it is a ratio of satellite geometry, and a false quality figure of a GNSS fix is worse than none. No
+``time`` without a basis, no ``fix``, no bounds, no schema location that a reader would fetch.
+"""
+
+from __future__ import annotations
+
+import math
+
+from lxml import etree
+
+from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.writers.coordinates import TrackPart, degree_text, track_parts
+from vidtag_cli.writers.provenance import generator_text, source_text, statements_of, time_basis_text
+from vidtag_cli.writers.text import confidence_text, instant_text, legal_text, media_time_text, radius_text
+from vidtag_cli.writers.xml_tree import append_text, document_bytes, root_element
+
+GPX_NAMESPACE = "http://www.topografix.com/GPX/1/1"
+VIDTAG_NAMESPACE = "tag:vidtag,2026:gpx/1"
+"""Never changes: files written years ago are found by it. Its schema is ``data/schemas/vidtag-gpx-1.xsd``."""
+
+GPX = f"{{{GPX_NAMESPACE}}}"
+VIDTAG = f"{{{VIDTAG_NAMESPACE}}}"
+
+
+def render_gpx(track: Track) -> bytes:
+    """Return the GPX 1.1 document of a track that passed ``check_track``; without estimates its ``trk`` has no
+    segment.
+    """
+    root = root_element(f"{GPX}gpx", GPX_NAMESPACE, {"vidtag": VIDTAG_NAMESPACE})
+    root.set("version", "1.1")
+    root.set("creator", generator_text())
+    name, description = legal_text(track.name), "\n".join(statements_of(track))
+    metadata = etree.SubElement(root, f"{GPX}metadata")
+    append_text(metadata, f"{GPX}name", name)
+    append_text(metadata, f"{GPX}desc", description)
+    trk = etree.SubElement(root, f"{GPX}trk")
+    append_text(trk, f"{GPX}name", name)
+    append_text(trk, f"{GPX}desc", description)
+    append_text(trk, f"{GPX}src", source_text())
+    _append_method(trk, track)
+    for part in track_parts(track):
+        _append_segment(trk, track, part)
+    return document_bytes(root)
+
+
+def _append_method(trk: etree._Element, track: Track) -> None:
+    extensions = etree.SubElement(trk, f"{GPX}extensions")
+    append_text(extensions, f"{VIDTAG}model", legal_text(track.model_name))
+    append_text(extensions, f"{VIDTAG}smoothing", legal_text(track.smoothing))
+    append_text(extensions, f"{VIDTAG}time_basis", time_basis_text(track))
+
+
+def _append_segment(trk: etree._Element, track: Track, part: TrackPart) -> None:
+    segment = etree.SubElement(trk, f"{GPX}trkseg")
+    for point, (lat_deg, lon_deg) in zip(part.points, part.latlon_deg, strict=True):
+        trkpt = etree.SubElement(segment, f"{GPX}trkpt", lat=degree_text(lat_deg), lon=degree_text(lon_deg))
+        instant = track.time_utc(point)
+        if instant is not None:
+            append_text(trkpt, f"{GPX}time", instant_text(instant))
+        append_text(trkpt, f"{GPX}cmt", _comment(point))
+        _append_estimate(trkpt, point)
+
+
+def _comment(point: TrackPoint) -> str:
+    if point.radius95_m is None:
+        return "estimate: radius unknown"
+    # Rounded up: the text must not promise more than the number beside it.
+    return f"estimate: 95% radius {math.ceil(point.radius95_m)} m"
+
+
+def _append_estimate(trkpt: etree._Element, point: TrackPoint) -> None:
+    # Flat children become typed columns in GDAL and QGIS; one nested element becomes a string of raw XML.
+    extensions = etree.SubElement(trkpt, f"{GPX}extensions")
+    append_text(extensions, f"{VIDTAG}frame", str(point.frame_index))
+    append_text(extensions, f"{VIDTAG}media_time_s", media_time_text(point.media_time_s))
+    if point.radius50_m is not None:
+        append_text(extensions, f"{VIDTAG}radius50_m", radius_text(point.radius50_m))
+    if point.radius95_m is not None:
+        append_text(extensions, f"{VIDTAG}radius95_m", radius_text(point.radius95_m))
+    if point.confidence is not None:
+        append_text(extensions, f"{VIDTAG}confidence", confidence_text(point.confidence))
