@@ -86,26 +86,33 @@ class ChannelAffine(nn.Module):
         return values * self.scale + self.shift
 
 
-def build_graphs(model: VidTag, frame_size_px: int) -> dict[str, nn.Module]:
-    """Return the four graphs of a model by name, in evaluation mode, on a copy: the model stays as it is.
+def reference_graphs(model: VidTag) -> dict[str, nn.Module]:
+    """Return the four graphs of a model by name as it was trained, nothing baked: what the exported ones are held against.
 
-    Positions of DINOv2 are interpolated to ``frame_size_px`` once and for all. Raises ValueError for a model without
-    TempGeo: the ablation is no bundle.
+    Raises ValueError for a model without TempGeo: the ablation is no bundle.
     """
     if model.tempgeo is None:
         raise ValueError("this model has no TempGeo: only the full model can be exported as a bundle")
+    return {
+        "dual_encoder": DualEncoderGraph(model.dual_encoder),
+        "tempgeo": TempGeoGraph(model.tempgeo, model.frame_mlp),
+        "location_encoder": LocationEncoderGraph(model.location_encoder),
+        "georefiner": GeoRefinerGraph(model.georefiner),
+    }
+
+
+def exported_graphs(model: VidTag, frame_size_px: int) -> dict[str, nn.Module]:
+    """Return the four graphs of a model by name as they are exported, made from a copy: the model stays as it is.
+
+    Positions of DINOv2 are interpolated to ``frame_size_px`` once and for all.
+    """
     copied = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     # Pre-training on a CPU leaves convolutions in another memory order, which the exporter would write down as transposes.
     copied.to(memory_format=torch.contiguous_format)
     if isinstance(copied.dual_encoder.dino, DinoClassToken):
         copied.dual_encoder.dino.bake_positions(frame_size_px)
     _write_out_batch_norms(copied)
-    return {
-        "dual_encoder": DualEncoderGraph(copied.dual_encoder),
-        "tempgeo": TempGeoGraph(copied.tempgeo, copied.frame_mlp),
-        "location_encoder": LocationEncoderGraph(copied.location_encoder),
-        "georefiner": GeoRefinerGraph(copied.georefiner),
-    }
+    return reference_graphs(copied)
 
 
 def graph_sizes(model: VidTag, frame_size_px: int) -> Mapping[str, int]:

@@ -30,5 +30,28 @@ def flyover(
     train_flyover(load_config(preset), out, device)
 
 
+@app.command("demo-clip")
+def demo_clip(
+    out: Annotated[Path, typer.Option(help="Folder for flyover_demo.mp4 and flyover_demo.truth.csv.")],
+    preset: Annotated[str, typer.Option(help="Preset name or TOML file.")] = "flyover",
+) -> None:
+    """Film one held-out flight: the clip that 'vidtag demo' locates, and its true track."""
+    from training.flyover.clip import write_demo_clip
+
+    write_demo_clip(load_config(preset), out)
+
+
+@app.command()
+def figure(
+    track: Annotated[Path, typer.Argument(help="Track as GeoJSON points, as 'vidtag demo' writes it.")],
+    truth: Annotated[Path, typer.Argument(help="True track as CSV with media_time_s, lat, lon.")],
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
+) -> None:
+    """Draw a track over the true one on the imagery of the Earth."""
+    from training.flyover.figure import draw_track
+
+    draw_track(track, truth, out)
+
+
 if __name__ == "__main__":
     app()

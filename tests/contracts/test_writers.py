@@ -27,7 +27,9 @@ FIJI = [(-17.0, 179.80), (-17.1, 179.90), (-17.2, 179.98), (-17.3, -179.95), (-1
 PLAIN = [(48.8584, 2.2945), (48.8590, 2.2950), (48.8600, 2.2961), (48.8610, 2.2975)]
 # Up to the north pole, across it, and down on the other side.
 POLAR = [(89.5, 30.0), (89.9, 30.0), (90.0, 0.0), (89.9, -150.0), (89.5, -150.0)]
-HOSTILE_NAME = "=cmd|' /C calc'!A0 <script>alert(1)</script> &amp; ]]> \x00\x07\x1b[31m \udcff\ud800 \ufffe \r\n é 𝄞" * 20
+HOSTILE_NAME = (
+    "=cmd|' /C calc'!A0 <script>alert(1)</script> &amp; ]]> \x00\x07\x1b[31m \udcff\ud800 \ufffe \r\n é 𝄞" * 20
+)
 # Six decimals of a degree on the ground, and half a unit in the last place.
 POSITION_TOLERANCE_DEG = 0.5e-6 + 1e-12
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidtag_cli.errors import ModelError
@@ -51,6 +51,7 @@ def test_the_first_of_duplicates_stays_in_order() -> None:
     assert first_of_duplicates(positions).tolist() == [0, 1, 3]
 
 
+@settings(deadline=None)
 @given(st.tuples(st.floats(-89.0, 89.0), st.floats(-180.0, 180.0, exclude_max=True)))
 def test_the_other_longitude_is_the_same_place_across_180(position: tuple[float, float]) -> None:
     here = np.array([position])

@@ -27,7 +27,8 @@ def write(folder: Path, name: str, text: str) -> Path:
         ("a.csv", "LAT,LON\n48.8584,2.2945\n-16.8,180\n"),
         ("a.csv", "\ufeffid;Longitude;Latitude\r\n7;2.2945;48.8584\r\n\r\n8;180;-16.8\r\n"),
         ("a.tsv", "lng\tlat\n2.2945\t48.8584\n180.0\t-16.8\n"),
-        ("a.gpx", GPX_START + '<wpt lat="48.8584" lon="2.2945"/><trk><trkseg><trkpt lat="-16.8" lon="180"/></trkseg></trk></gpx>'),
+        ("a.gpx", GPX_START + '<wpt lat="48.8584" lon="2.2945"/>'
+         '<trk><trkseg><trkpt lat="-16.8" lon="180"/></trkseg></trk></gpx>'),
         ("a.gpx", '<gpx><rte><rtept lat="48.8584" lon="2.2945"/><rtept lat="-16.8" lon="180"/></rte></gpx>'),
         ("a.geojson", '{"type":"LineString","coordinates":[[2.2945,48.8584],[180,-16.8,12]]}'),
         ("a.json", '{"type":"FeatureCollection","features":[{"type":"Feature","geometry":null},'

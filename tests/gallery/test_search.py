@@ -29,6 +29,7 @@ POSTERIOR_TOLERANCE = 1e-4
 """Logits are float32: at a scale of 60 their rounding moves a weight by 60 x 6e-8, and a sum of many by less."""
 
 SCALE = 60.0
+WIDE_SCALE = 10.0
 
 
 @pytest.fixture(params=["resident", "streamed"])
@@ -145,11 +146,11 @@ def test_the_effective_area_does_not_depend_on_how_finely_the_globe_is_cut(
         summarize_posterior(
             build(equal_area_grid(spacing), embed_sphere, wraps=True, name=str(spacing), cell_area_km2=spacing**2),
             query,
-            SCALE,
+            WIDE_SCALE,
         ).effective_area_km2[0]
-        for spacing in (150.0, 75.0)
+        for spacing in (200.0, 100.0)
     ]
-    # The sums are Riemann sums of one integral: the coarse one is off by a few percent at this scale.
+    # The sums are Riemann sums of one integral; the peak covers tens of the coarse cells.
     assert areas[0] == pytest.approx(areas[1], rel=0.1)
 
 
@@ -164,7 +165,8 @@ def test_masses_are_shares_of_the_whole_gallery(memory: str, gallery: Gallery, q
     mass = point_mass(gallery, scores, indices, SCALE, summary.log_partition)
     np.testing.assert_allclose(mass.sum(axis=1), 1.0, rtol=POSTERIOR_TOLERANCE)
     # The k best of many places hold less than everything: a softmax over them alone would say 1.
-    assert (point_mass(gallery, scores[:, :3], indices[:, :3], SCALE, summary.log_partition).sum(axis=1) < 0.999).any()
+    wide = summarize_posterior(gallery, queries, WIDE_SCALE)
+    assert (point_mass(gallery, scores[:, :3], indices[:, :3], WIDE_SCALE, wide.log_partition).sum(axis=1) < 0.9).all()
 
 
 @pytest.mark.parametrize("radius_km", [0.0, 900.0, 21_000.0])

@@ -29,6 +29,7 @@ def wrapped(latlon_deg: np.ndarray) -> np.ndarray:
     return np.stack([latlon_deg[:, 0], (latlon_deg[:, 1] + 180.0) % 360.0 - 180.0], axis=-1)
 
 
+@settings(deadline=None)
 @given(walks)
 def test_a_cut_line_keeps_its_points_in_order_and_meets_itself_at_the_seam(walk: np.ndarray) -> None:
     line = wrapped(walk)
@@ -45,6 +46,7 @@ def test_a_cut_line_keeps_its_points_in_order_and_meets_itself_at_the_seam(walk:
     np.testing.assert_array_equal(inner, line[line[:, 1] != -180.0])
 
 
+@settings(deadline=None)
 @given(walks)
 def test_the_crossing_lies_on_the_great_circle(walk: np.ndarray) -> None:
     line = wrapped(walk)
@@ -84,6 +86,7 @@ def test_points_exactly_on_the_seam(lons: list[float], expected: list[list[float
     assert [part[:, 1].tolist() for part in parts] == expected
 
 
+@settings(deadline=None)
 @given(walks)
 def test_a_line_cut_without_new_points_is_the_same_line(walk: np.ndarray) -> None:
     line = wrapped(walk)
@@ -161,7 +164,7 @@ def test_a_closed_ring_and_an_open_one_are_the_same() -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(centres, min_size=1, max_size=12))
 def test_a_bounding_box_holds_its_points_and_is_smallest(points: list[tuple[float, float]]) -> None:
     latlon_deg = np.array(points)

@@ -52,6 +52,7 @@ def test_metres_apart_are_not_zero() -> None:
     assert haversine_km(np.array([48.0, 2.0]), np.array([48.0, 2.0001])) == pytest.approx(0.00744, rel=0.01)
 
 
+@settings(deadline=None)
 @given(longitudes, st.integers(-3, 3))
 def test_wrapping_returns_to_the_range(lon_deg: float, turns: int) -> None:
     wrapped = wrap_longitude_deg(np.float64(lon_deg + 360.0 * turns))
@@ -64,6 +65,7 @@ def test_wrapping_never_gives_180(lon_deg: float) -> None:
     assert -180.0 <= wrap_longitude_deg(np.float64(lon_deg)) < 180.0
 
 
+@settings(deadline=None)
 @given(positions, positions)
 def test_distance_agrees_with_the_chord_and_is_symmetric(a: np.ndarray, b: np.ndarray) -> None:
     distance_km = haversine_km(a, b)
@@ -72,11 +74,13 @@ def test_distance_agrees_with_the_chord_and_is_symmetric(a: np.ndarray, b: np.nd
     assert distance_km == pytest.approx(haversine_km(b, a), abs=METRE_KM)
 
 
+@settings(deadline=None)
 @given(positions)
 def test_unit_vectors_round_trip(position: np.ndarray) -> None:
     assert haversine_km(position, latlon_from_unit_vector(unit_vector(position))) < METRE_KM
 
 
+@settings(deadline=None)
 @given(positions, bearings, st.floats(0.0, 20000.0))
 def test_a_destination_is_as_far_as_asked(start: np.ndarray, bearing_deg: float, distance_km: float) -> None:
     end = destination_latlon(start, bearing_deg, distance_km)
@@ -85,6 +89,7 @@ def test_a_destination_is_as_far_as_asked(start: np.ndarray, bearing_deg: float,
     assert haversine_km(start, end) == pytest.approx(distance_km, abs=METRE_KM)
 
 
+@settings(deadline=None)
 @given(st.tuples(st.floats(-89.0, 89.0), longitudes).map(np.array), bearings, st.floats(1.0, 19000.0))
 def test_bearing_and_destination_are_inverse(start: np.ndarray, bearing_deg: float, distance_km: float) -> None:
     end = destination_latlon(start, bearing_deg, distance_km)
@@ -92,6 +97,7 @@ def test_bearing_and_destination_are_inverse(start: np.ndarray, bearing_deg: flo
     assert haversine_km(end, again) < METRE_KM
 
 
+@settings(deadline=None)
 @given(positions, positions, st.floats(0.0, 1.0))
 def test_interpolation_stays_on_the_short_way(a: np.ndarray, b: np.ndarray, fraction: float) -> None:
     whole_km = float(haversine_km(a, b))
@@ -115,7 +121,7 @@ def test_centroid_across_the_antimeridian_and_at_the_pole() -> None:
         centroid_latlon(np.array([[0.0, 0.0], [0.0, -180.0]]))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(positions, st.floats(0.01, 5000.0))
 def test_a_circle_keeps_its_radius(centre: np.ndarray, radius_km: float) -> None:
     ring = geodesic_circle((float(centre[0]), float(centre[1])), radius_km)

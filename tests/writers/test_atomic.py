@@ -237,5 +237,3 @@ class TestCheckOutputFree:
     @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/null", "/dev/fd/2"])
     def test_streams_are_always_free(self, name):
         check_output_free(name)
-
-

@@ -34,7 +34,9 @@ def test_the_suffix_chooses_unless_a_format_is_named(path, explicit, name):
     assert format_of(path, explicit).name == name
 
 
-@pytest.mark.parametrize(("path", "explicit"), [("a.txt", None), ("a", None), ("-", None), ("gpx", None), ("a.gpx", "shp")])
+@pytest.mark.parametrize(
+    ("path", "explicit"), [("a.txt", None), ("a", None), ("-", None), ("gpx", None), ("a.gpx", "shp")]
+)
 def test_an_unknown_format_names_the_option_and_the_choices(path, explicit):
     with pytest.raises(UsageError, match="--format.*gpx, kml, geojson, csv") as caught:
         format_of(path, explicit)
@@ -81,7 +83,8 @@ def test_a_full_standard_output_is_an_output_error():
     code = (
         "import os\nfrom vidtag_cli.errors import OutputError\nfrom vidtag_cli.track import Track\n"
         "from vidtag_cli.writers.formats import write_track\n"
-        "try:\n    write_track(Track('clip', (), 'flyover'), '-', format='csv')\nexcept OutputError as error:\n    os._exit(error.exit_code)\n"
+        "try:\n    write_track(Track('clip', (), 'flyover'), '-', format='csv')\n"
+        "except OutputError as error:\n    os._exit(error.exit_code)\n"
     )
     with open("/dev/full", "wb") as full:
         finished = subprocess.run([sys.executable, "-c", code], stdout=full, cwd=ROOT, check=False)
@@ -91,13 +94,17 @@ def test_a_full_standard_output_is_an_output_error():
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_bytes_do_not_depend_on_the_process(name):
     code = (
-        "import sys\nfrom vidtag_cli.track import Track, TrackPoint\nfrom vidtag_cli.writers.formats import write_track\n"
+        "from vidtag_cli.track import Track, TrackPoint\nfrom vidtag_cli.writers.formats import write_track\n"
         "points = tuple(TrackPoint(k, float(k), 'ok', 1.0, 179.9 + k / 10 - 360 * (k > 0)) for k in range(3))\n"
         f"write_track(Track('clip', points, 'flyover'), '-', format='{name}')\n"
     )
     runs = [
         subprocess.run(
-            [sys.executable, "-c", code], env=os.environ | {"PYTHONHASHSEED": seed}, cwd=ROOT, check=True, capture_output=True
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
         ).stdout
         for seed in ("1", "2")
     ]

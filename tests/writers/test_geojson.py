@@ -68,7 +68,14 @@ def test_the_box_of_a_track_elsewhere():
 
 def test_numpy_numbers_are_written_as_numbers():
     point = TrackPoint(
-        np.int64(3), np.float64(0.1), "ok", np.float64(1.0), np.float64(2.0), np.float32(5.0), np.float32(6.0), np.float32(0.5)
+        np.int64(3),
+        np.float64(0.1),
+        "ok",
+        np.float64(1.0),
+        np.float64(2.0),
+        np.float32(5.0),
+        np.float32(6.0),
+        np.float32(0.5),
     )
     properties = document(Track("clip", (point,), "flyover"))["features"][0]["properties"]
     assert (properties["frame"], properties["radius95_m"], properties["confidence"]) == (3, 6.0, 0.5)

@@ -72,7 +72,9 @@ def test_no_ring_without_a_radius_or_with_the_whole_earth(radius95_m):
     assert rings(track([(10.0, 10.0)], radius95_m=radius95_m)) == []
 
 
-@pytest.mark.parametrize(("confidence", "style"), [(1.0, "high"), (0.8, "high"), (0.79, "mid"), (0.1, "low"), (None, "low")])
+@pytest.mark.parametrize(
+    ("confidence", "style"), [(1.0, "high"), (0.8, "high"), (0.79, "mid"), (0.1, "low"), (None, "low")]
+)
 def test_confidence_chooses_one_of_three_shared_styles(confidence, style):
     root = tree(track([(0.0, 0.0)], confidence=confidence))
     assert [e.get("id") for e in root.iterfind(".//k:Style", NAMES)] == ["conf-high", "conf-mid", "conf-low"]
@@ -111,6 +113,8 @@ def test_without_times_there_are_lines_and_no_track():
 
 
 def test_a_model_name_cannot_bring_markup_into_the_description():
-    description = tree(track([(0.0, 0.0)], model="<script>alert(1)</script>")).findtext(".//k:description", namespaces=NAMES)
+    description = tree(track([(0.0, 0.0)], model="<script>alert(1)</script>")).findtext(
+        ".//k:description", namespaces=NAMES
+    )
     assert "<script>" not in description
     assert "&lt;script&gt;" in description

@@ -8,7 +8,11 @@ import pytest
 from vidtag_cli.errors import OutputError
 from vidtag_cli.writers.report import canonical_json, render_report, write_report
 
-REPORT = {"schema": "vidtag-report/1", "run": {"id": "x", "argv": ["locate", "é.mp4"]}, "estimates": [{"lat": 1.5, "lon": None}]}
+REPORT = {
+    "schema": "vidtag-report/1",
+    "run": {"id": "x", "argv": ["locate", "é.mp4"]},
+    "estimates": [{"lat": 1.5, "lon": None}],
+}
 
 
 def test_it_is_read_back_with_its_keys_in_order(tmp_path):
@@ -46,4 +50,8 @@ def test_undecodable_names_can_be_written():
 
 
 def test_the_canonical_spelling_does_not_depend_on_the_order_of_keys():
-    assert canonical_json({"b": [1, 2.5], "a": "é"}) == canonical_json({"a": "é", "b": (1, 2.5)}) == '{"a":"é","b":[1,2.5]}'.encode()
+    assert (
+        canonical_json({"b": [1, 2.5], "a": "é"})
+        == canonical_json({"a": "é", "b": (1, 2.5)})
+        == '{"a":"é","b":[1,2.5]}'.encode()
+    )

@@ -13,8 +13,10 @@ from torch import Tensor
 from training.checkpoint import load_weights, save_weights, write_json
 from training.config import TrainingConfig, config_json
 from training.features import FeatureStore, cache_flights
+from training.flyover.calibrate import calibrate
+from training.flyover.card import CARD
 from training.flyover.evaluate import REGIONS, RowResult, markdown_table, measure
-from training.flyover.gallery import flyover_gallery
+from training.flyover.gallery import SPACING_KM, flyover_gallery
 from training.flyover.imagery import STYLES, load_textures
 from training.flyover.rows import Row, ablation_rows, train_row
 from training.model.vidtag import VidTag, build_model
@@ -23,6 +25,7 @@ from training.phases.locations import pretrain_locations
 from training.phases.phase_two import train_phase_two
 from training.retrieval import predict_clips
 from training.rounding import round_weights_
+from vidtag_cli.pipeline.domain import fit_domain_model
 
 _log = logging.getLogger("training")
 
@@ -33,21 +36,42 @@ _REGION_CLIPS = 100
 
 
 def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> None:
-    """Train the demo model into ``folder``: ``final/weights.safetensors``, the feature stores, the ablation table."""
+    """Train the demo model into ``folder``; ``folder/final`` then holds all that the export of a bundle needs."""
     textures = load_textures(device)
     model = train_backbones(config, folder, textures)
     stores = cache_all(model, config, folder, textures)
     rows = train_rows(model, config, folder, stores["train"])
-    results = evaluate_rows(rows, config, stores)
-    final = rows["georefiner"][1]
-    save_weights(folder / "final" / "weights.safetensors", final.state_dict())
-    (folder / "final" / "config.json").write_text(config_json(config) + "\n", "utf-8")
-    np.save(folder / "final" / "gallery_latlon.npy", flyover_gallery(config.flights))
-    write_json(folder / "final" / "results.json", {
+    write_final(rows["georefiner"][1], config, folder, stores)
+    write_results(evaluate_rows(rows, config, stores), folder / "final")
+
+
+def write_final(model: VidTag, config: TrainingConfig, folder: Path, stores: dict[str, FeatureStore]) -> None:
+    """Write weights, configuration, gallery, domain and calibration of the finished model."""
+    final = folder / "final"
+    save_weights(final / "weights.safetensors", model.state_dict())
+    (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
+    gallery = flyover_gallery(config.flights)
+    np.save(final / "gallery_latlon.npy", gallery)
+    domain = fit_domain_model(stores["train"].features[::4].reshape(-1, config.model.feature_dim).astype(np.float32))
+    np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
+    fit = calibrate(model, stores["calibration"], stores["test"], domain, gallery, SPACING_KM**2, folder)
+    write_json(final / "calibration.json", {**dataclasses.asdict(fit), "tables": {}})
+    write_json(final / "card.json", CARD)
+
+
+def write_results(results: dict[str, dict[str, RowResult]], final: Path) -> None:
+    """Write the ablation tables as JSON and Markdown, and the flat figures that travel in the bundle."""
+    write_json(final / "results.json", {
         name: {subset: dataclasses.asdict(result) for subset, result in subsets.items()}
         for name, subsets in results.items()
     })  # fmt: skip
-    (folder / "final" / "results.md").write_text(results_markdown(results), "utf-8")
+    (final / "results.md").write_text(results_markdown(results), "utf-8")
+    best = results["georefiner"]["test"]
+    shares = {f"test_share_within_{limit}_km": share for limit, share in best.share_within.items()}
+    write_json(final / "metrics.json", {
+        "test_flights": float(best.clips), "test_median_km": best.median_km, **shares,
+        "test_mean_dfd_km": best.mean_dfd_km, "test_mean_mrd_km": best.mean_mrd_km,
+    })  # fmt: skip
 
 
 def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> VidTag:

@@ -15,15 +15,17 @@ _FOOTPRINT_JITTER = 0.02
 
 
 def render_clips(
-    textures: Tensor, flights: Flights, size_px: int, rng: np.random.Generator, weather: bool = True
+    textures: Tensor, flights: Flights, size_px: int, rng: np.random.Generator, jitter: bool = True
 ) -> Tensor:
     """Return frames (B, T, S, S, 3) uint8 RGB of the flights, on the textures' device.
 
-    ``rng`` draws the camera's jitter and the weather; the flights' positions stay the truth.
+    ``rng`` draws the weather and, with ``jitter``, the camera's shaking from frame to frame; the flights' positions stay the
+    truth.
     """
     clips, frames = flights.heading_deg.shape
-    heading = flights.heading_deg + rng.normal(0.0, _HEADING_JITTER_DEG, (clips, frames))
-    footprint = flights.footprint_km[:, None] * (1.0 + rng.normal(0.0, _FOOTPRINT_JITTER, (clips, frames)))
+    shake = 1.0 if jitter else 0.0
+    heading = flights.heading_deg + shake * rng.normal(0.0, _HEADING_JITTER_DEG, (clips, frames))
+    footprint = flights.footprint_km[:, None] * (1.0 + shake * rng.normal(0.0, _FOOTPRINT_JITTER, (clips, frames)))
     device = textures.device
     pictures = photograph(
         textures,
@@ -33,10 +35,6 @@ def render_clips(
         torch.from_numpy(footprint.ravel()).to(device),
         size_px,
     )
-    if weather:
-        seed = int(rng.integers(2**31))
-        drawn = Weather(clips, frames, torch.Generator().manual_seed(seed), device)
-        pictures = drawn.apply(pictures)
-    else:
-        pictures = pictures.round().clamp(0, 255).to(torch.uint8)
+    drawn = Weather(clips, frames, torch.Generator().manual_seed(int(rng.integers(2**31))), device)
+    pictures = drawn.apply(pictures)
     return pictures.permute(0, 2, 3, 1).reshape(clips, frames, size_px, size_px, 3)

@@ -113,7 +113,9 @@ def embedding_blocks(
 
 def canonical_latlon(latlon_deg: np.ndarray) -> np.ndarray:
     """Return positions with longitudes in [-180, 180), and 0 at a pole, where longitude means nothing."""
-    lon_deg = wrap_longitude_deg(latlon_deg[:, 1])
+    lon_deg = latlon_deg[:, 1]
+    in_range = (lon_deg >= -180.0) & (lon_deg < 180.0)
+    lon_deg = np.where(in_range, lon_deg, wrap_longitude_deg(lon_deg))  # wrapping rounds: only where it must
     at_pole = np.abs(latlon_deg[:, 0]) >= 90.0 - DUPLICATE_STEP_DEG / 2.0
     return np.stack([latlon_deg[:, 0], np.where(at_pole, 0.0, lon_deg)], axis=-1)
 

@@ -74,7 +74,8 @@ def point_mass(
 ) -> np.ndarray:
     """Return the posterior mass (N, k) float64 of points found by ``search_gallery`` with these cosines (N, k)."""
     log_area = gallery.log_cell_area()[indices]
-    return np.exp(scores.astype(np.float64) * logit_scale + log_area - log_partition[:, None])
+    mass = np.exp(scores.astype(np.float64) * logit_scale + log_area - log_partition[:, None])
+    return np.minimum(mass, 1.0)  # log Z rests on float32 cosines and may be 1e-5 too small
 
 
 def posterior_mass_within(
@@ -98,7 +99,7 @@ def posterior_mass_within(
         points = _points_within(gallery, order, sorted_lat, centres_latlon_deg[n, k], radius_km)
         scores = _point_scores(gallery, queries[n], points)
         mass[n, k] = np.exp(scores * logit_scale + gallery.log_cell_area()[points] - log_partition[n]).sum()
-    return mass
+    return np.minimum(mass, 1.0)
 
 
 def _points_within(

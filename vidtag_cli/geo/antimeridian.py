@@ -88,7 +88,10 @@ def bounding_box(latlon_deg: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _wrapped(latlon_deg: np.ndarray) -> np.ndarray:
-    return np.stack([latlon_deg[..., 0], wrap_longitude_deg(latlon_deg[..., 1])], axis=-1)
+    lon_deg = latlon_deg[..., 1]
+    # Wrapping rounds; a longitude that is in range stays as it is to the last bit.
+    in_range = (lon_deg >= -180.0) & (lon_deg < 180.0)
+    return np.stack([latlon_deg[..., 0], np.where(in_range, lon_deg, wrap_longitude_deg(lon_deg))], axis=-1)
 
 
 def _unwrap(latlon_deg: np.ndarray) -> np.ndarray:
@@ -99,7 +102,7 @@ def _unwrap(latlon_deg: np.ndarray) -> np.ndarray:
 
 def _turns(latlon_deg: np.ndarray) -> np.ndarray:
     """Return how many times each point has gone round the globe eastwards since the first, as whole numbers."""
-    lon_deg = wrap_longitude_deg(latlon_deg[:, 1])
+    lon_deg = _wrapped(latlon_deg)[:, 1]
     return np.cumsum(-np.round(np.diff(lon_deg, prepend=lon_deg[0]) / 360.0)).astype(np.int64)
 
 

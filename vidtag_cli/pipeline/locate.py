@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.clock import StageClock
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.uncertainty import estimate_points
+from vidtag_cli.pipeline.uncertainty import FrameTime, estimate_points
 from vidtag_cli.pipeline.windows import Outputs, blend_windows
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.decode import VideoDecoder
@@ -64,23 +63,20 @@ def locate_video(
     video = probe_video(path)
     sampling_fps = None if options.all_frames else options.sampling_fps or bundle.sampling.frames_per_second
     size = (bundle.preprocess.frame_size_px, bundle.preprocess.frame_size_px)
-    times_s: list[float] = []
+    taken: list[FrameTime] = []
     points: list[TrackPoint] = []
     with VideoDecoder(
         path, video, size, sampling_fps, resize=bundle.preprocess.resize, threads=options.decoder_threads
     ) as decoder:
-        features = _encode_frames(session, decoder, options.batch_frames, times_s, clock)
+        features = _encode_frames(session, decoder, options.batch_frames, taken, clock)
         window = bundle.window
         for outputs in blend_windows(
             features, window.frames, window.overlap_frames, lambda z: run_window(session, z, clock)
         ):
-            begin = len(points)
             with clock.time("search"):
-                points += estimate_points(session, outputs, begin, times_s[begin:], options.top_k)
+                points += estimate_points(session, outputs, taken[len(points) :], options.top_k)
             if progress is not None:
                 progress(points[-1].media_time_s)
-    if not points:
-        raise VideoError(f"{path}: no frame could be decoded")
     track = Track(
         path.name, tuple(points), bundle.name, time_basis or TimeBasis(), smoothing="none",
         limitations=(bundle.domain, *LIMITATIONS),
@@ -89,15 +85,15 @@ def locate_video(
 
 
 def _encode_frames(
-    session: Session, decoder: VideoDecoder, batch_frames: int, times_s: list[float], clock: StageClock
+    session: Session, decoder: VideoDecoder, batch_frames: int, taken: list[FrameTime], clock: StageClock
 ) -> Iterator[np.ndarray]:
-    """Yield features ``z`` (n, D) of consecutive frames in batches and note each frame's time."""
+    """Yield features ``z`` (n, D) of consecutive frames in batches and note which frame was taken when."""
     frames = iter(decoder)
     while True:
         batch: list[np.ndarray] = []
         with clock.time("decode"):
             for frame in frames:
-                times_s.append(frame.media_time_s)
+                taken.append((frame.source_index, frame.media_time_s))
                 batch.append(frame.rgb)
                 if len(batch) == batch_frames:
                     break

@@ -96,7 +96,7 @@ def run_input(
     video = probe_video(path)
     located = locate_video(
         path, session, options, time_basis=choose_time_basis(video, start_time),
-        progress=None if progress is None else lambda done_s: progress(done_s - video.start_time_s, video.duration_s),
+        progress=None if progress is None else lambda done_s: progress(done_s - (video.start_time_s or 0.0), video.duration_s),
     )  # fmt: skip
     after = read_evidence_state(path)
     check_unchanged(path, before, after)

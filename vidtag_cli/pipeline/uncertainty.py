@@ -19,10 +19,12 @@ SEARCHED_POINTS = 128
 QUERIES_AT_ONCE = 64
 
 
-def estimate_points(
-    session: Session, outputs: Outputs, first_index: int, times_s: Sequence[float], top_k: int
-) -> list[TrackPoint]:
-    """Return the estimates of consecutive frames from the blended ``outputs`` of their windows."""
+FrameTime = tuple[int, float]
+"""A frame's number in its video, from 0, and its media time in seconds."""
+
+
+def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTime], top_k: int) -> list[TrackPoint]:
+    """Return the estimates of consecutive frames, the first of ``taken``, from the blended ``outputs`` of their windows."""
     embedding = outputs["refined_embedding"]
     # A weighted mean of unit vectors from several windows is shorter than one.
     embedding = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
@@ -41,7 +43,7 @@ def estimate_points(
             )
             points.append(
                 _estimate(
-                    session, first_index + begin + row, times_s[begin + row], places[:top_k],
+                    session, taken[begin + row], places[:top_k],
                     posterior_radius_km(summary)[row], float(outputs["domain_distance"][begin + row]),
                 )
             )  # fmt: skip
@@ -75,9 +77,10 @@ def merge_places(
 
 
 def _estimate(
-    session: Session, index: int, time_s: float, places: list[Candidate], radius_km: float, domain_distance: float
+    session: Session, taken: FrameTime, places: list[Candidate], radius_km: float, domain_distance: float
 ) -> TrackPoint:
     rule = session.rule
+    index, time_s = taken
     radius50_m = 1000.0 * rule.radius50_factor * radius_km
     radius95_m = 1000.0 * rule.radius95_factor * radius_km
     reason = None

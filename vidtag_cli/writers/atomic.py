@@ -185,3 +185,11 @@ def _exists_message(path: str | Path) -> str:
 
 def _missing_folder_message(path: str | Path, folder: Path) -> str:
     return f"{path}: the folder {folder} does not exist: create it first"
+
+
+def make_output_folder(folder: str | Path) -> None:
+    """Make a folder and those above it unless it is there; raises OutputError when it cannot be made."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: the folder cannot be made: {error.strerror or error}") from error

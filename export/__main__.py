@@ -1,0 +1,76 @@
+"""``python -m export``: bundles from training runs, and the proof that they are faithful."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vidtag_cli.errors import ModelError, VidtagError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+RunFolder = Annotated[Path, typer.Option("--run", help="Folder of the training run the bundle was made from.")]
+
+
+@app.command()
+def bundle(
+    run_folder: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
+    out: Annotated[Path, typer.Option(help="The bundle to write: NAME.vidtag.")],
+    about: Annotated[Path | None, typer.Option(help="TOML file of statements; else the one kept for the preset.")] = None,
+    store_weights: Annotated[str, typer.Option(help="float16 (lossless for rounded weights) or float32.")] = "float16",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+) -> None:
+    """Export a trained model as a bundle and compare every graph with torch."""
+    from export.about_model import read_about
+    from export.bundle import export_bundle
+    from export.parity import format_report
+    from export.run_folder import read_run
+
+    if store_weights not in ("float16", "float32"):
+        raise typer.BadParameter("float16 or float32", param_hint="--store-weights")
+    run = read_run(run_folder)
+    made, report = export_bundle(
+        run.model, run.config, out, about=read_about(run.config.name, about), gallery_latlon_deg=run.gallery_latlon_deg,
+        calibration=run.calibration, domain_arrays=run.domain_arrays, metrics=run.metrics,
+        parity_frames_rgb=run.parity_frames_rgb, store_weights=store_weights, force=force,
+    )  # fmt: skip
+    print(format_report(report))
+    size_bytes = sum(path.stat().st_size for path in made.path.iterdir())
+    print(f"{made.path}: {size_bytes / 1e6:.1f} MB, sha256 of bundle.json {made.sha256}")
+
+
+@app.command()
+def parity(
+    bundle_folder: Annotated[Path, typer.Argument(help="The bundle.")],
+    run_folder: RunFolder,
+    engine: Annotated[str, typer.Option(help="Engine to compare with torch.")] = "onnxruntime",
+) -> None:
+    """Compare every graph of a bundle with the weights it was made from."""
+    from export.bundle import bundle_parity
+    from export.parity import format_report
+    from export.parity_reference import parity_reference
+    from export.run_folder import read_run
+    from vidtag_cli.bundle.load import load_bundle
+
+    run = read_run(run_folder)
+    reference = parity_reference(run.model, run.gallery_latlon_deg)
+    report = bundle_parity(load_bundle(bundle_folder), reference, run.parity_frames_rgb, engine)
+    print(format_report(report))
+    if report.failures():
+        raise ModelError(f"{bundle_folder}: {', '.join(report.failed_graphs())} differ from torch by more than is accepted")
+
+
+def main() -> None:
+    """Run a command; an error of the family becomes one line on stderr and its exit code."""
+    try:
+        app()
+    except VidtagError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from vidtag_cli.evaluation.trajectory import (
+    KM_PER_DEGREE,
+    coupling_distance,
+    discrete_frechet,
+    longitude_range_deg,
+    mean_range_difference,
+    plane_distance_deg,
+)
+from vidtag_cli.geo.sphere import haversine_km
+
+NAN = (math.nan, math.nan)
+# The same sums in another order.
+SAME_NUMBER = 1e-9
+SEAM_TRACKS = {
+    "antimeridian": [(5.0, 179.8), (5.1, 179.9), (5.2, -180.0), (5.3, -179.9), (5.4, -179.8)],
+    "north pole": [(89.8, 30.0), (89.9, 30.0), (90.0, 0.0), (89.9, -150.0)],
+    "south pole": [(-89.9, 10.0), (-90.0, 77.0), (-89.9, -170.0)],
+}
+
+
+def slow_frechet(first, second, distance):
+    """The recursion of Eiter and Mannila, as printed."""
+    table = np.full((len(first), len(second)), -1.0)
+
+    def reach(i, j):
+        if table[i, j] < 0.0:
+            step = float(distance(first[i], second[j]))
+            ways = [reach(a, b) for a, b in ((i - 1, j), (i - 1, j - 1), (i, j - 1)) if a >= 0 and b >= 0]
+            table[i, j] = max(min(ways), step) if ways else step
+        return table[i, j]
+
+    return reach(len(first) - 1, len(second) - 1)
+
+
+def walk(random, length, step_deg=0.01):
+    start = random.uniform([-60.0, -120.0], [60.0, 120.0])
+    return start + np.cumsum(random.normal(0.0, step_deg, (length, 2)), axis=0)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_degrees_agree_with_similaritymeasures_away_from_seams(seed):
+    similaritymeasures = pytest.importorskip("similaritymeasures", reason="pip install similaritymeasures")
+    random = np.random.default_rng(seed)
+    truth = walk(random, 20)
+    predicted = truth + random.normal(0.0, 0.02, truth.shape)
+    expected = similaritymeasures.frechet_dist(truth, predicted)
+    assert discrete_frechet(truth, predicted).degrees == pytest.approx(expected, abs=SAME_NUMBER)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("distance", [haversine_km, plane_distance_deg])
+def test_curves_of_different_length_agree_with_the_recursion(seed, distance):
+    random = np.random.default_rng(seed)
+    first, second = walk(random, int(random.integers(1, 15)), 30.0), walk(random, int(random.integers(1, 15)), 30.0)
+    first, second = (np.stack([c[:, 0].clip(-90, 90), (c[:, 1] + 180) % 360 - 180], 1) for c in (first, second))
+    assert coupling_distance(first, second, distance) == pytest.approx(
+        slow_frechet(first, second, distance), abs=SAME_NUMBER
+    )
+
+
+@pytest.mark.parametrize("name", SEAM_TRACKS)
+def test_a_perfect_prediction_across_a_seam_scores_zero(name):
+    track = np.array(SEAM_TRACKS[name])
+    assert discrete_frechet(track, track).degrees == 0.0
+    assert discrete_frechet(track, track).km == 0.0
+    assert mean_range_difference(track, track).degrees == 0.0
+    assert mean_range_difference(track, track).km == 0.0
+
+
+@pytest.mark.parametrize("name", SEAM_TRACKS)
+def test_another_spelling_of_the_same_places_scores_zero(name):
+    track = np.array(SEAM_TRACKS[name])
+    other = track.copy()
+    other[other[:, 1] == -180.0, 1] = 180.0
+    other[np.abs(other[:, 0]) == 90.0, 1] = -123.0
+    for distance in (discrete_frechet(track, other), mean_range_difference(track, other)):
+        assert distance.degrees == pytest.approx(0.0, abs=SAME_NUMBER)
+        assert distance.km == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_shift_across_the_antimeridian_is_the_shift():
+    truth = np.array([(0.0, 179.9), (0.0, 179.95)])
+    distance = discrete_frechet(truth, np.array([(0.0, -179.9), (0.0, -179.85)]))
+    assert distance.degrees == pytest.approx(0.2)
+    assert distance.km == pytest.approx(0.2 * KM_PER_DEGREE)
+
+
+def test_the_way_over_the_pole_is_the_short_one():
+    assert plane_distance_deg(np.array([89.0, 0.0]), np.array([89.5, -180.0])) == pytest.approx(1.5)
+    assert plane_distance_deg(np.array([-89.0, 0.0]), np.array([-89.5, 90.0])) == pytest.approx(1.5)
+    assert plane_distance_deg(np.array([3.0, 4.0]), np.array([0.0, 0.0])) == pytest.approx(5.0)
+
+
+def test_a_detour_is_seen_by_frechet_and_by_the_range():
+    truth = np.array([(0.0, 0.0), (0.0, 1.0), (0.0, 2.0)])
+    detour = np.array([(0.0, 0.0), (3.0, 1.0), (0.0, 2.0)])
+    assert discrete_frechet(truth, detour).degrees == pytest.approx(3.0)
+    difference = mean_range_difference(truth, detour)
+    assert difference.degrees == pytest.approx(1.5)
+    assert difference.km == pytest.approx(1.5 * KM_PER_DEGREE)
+
+
+def test_the_range_in_kilometres_shrinks_with_latitude():
+    truth, predicted = np.array([(60.0, 0.0), (60.0, 1.0)]), np.array([(60.0, 0.0), (60.0, 3.0)])
+    difference = mean_range_difference(truth, predicted)
+    assert difference.degrees == pytest.approx(1.0)
+    # The centroid of two points of one latitude lies a little poleward of it: 0.002 degrees here.
+    assert difference.km == pytest.approx(0.5 * KM_PER_DEGREE, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("longitudes", "expected"),
+    [([10.0, 12.0], 2.0), ([179.0, -179.0], 2.0), ([-180.0, 180.0], 0.0), ([0.0], 0.0), ([-90.0, 0.0, 90.0], 180.0)],
+)
+def test_the_range_of_longitudes_is_the_smallest_arc(longitudes, expected):
+    assert longitude_range_deg(np.array([(0.0, lon) for lon in longitudes])) == pytest.approx(expected)
+
+
+def test_abstentions_leave_the_curve_and_show_in_the_coverage():
+    truth = np.array([(0.0, 0.0), (0.0, 1.0), (0.0, 2.0), NAN])
+    predicted = np.array([(0.0, 0.0), NAN, (0.0, 2.0), (50.0, 50.0)])
+    distance = discrete_frechet(truth, predicted)
+    assert distance.degrees == pytest.approx(1.0)
+    assert distance.coverage == pytest.approx(2 / 3)
+
+
+def test_nothing_located_is_nan_with_coverage_zero():
+    truth, predicted = np.array([(0.0, 0.0)]), np.array([NAN])
+    for distance in (discrete_frechet(truth, predicted), mean_range_difference(truth, predicted)):
+        assert math.isnan(distance.degrees) and math.isnan(distance.km)
+        assert distance.coverage == 0.0
+
+
+def test_a_long_track_shifted_is_the_shift():
+    truth = np.stack([np.linspace(0.0, 10.0, 1000), np.full(1000, 20.0)], 1)
+    assert discrete_frechet(truth, truth + [0.0, 0.25]).degrees == pytest.approx(0.25)

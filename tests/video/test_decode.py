@@ -1,0 +1,375 @@
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from vidtag_cli.errors import UsageError, VideoError
+from vidtag_cli.video.decode import Frame, VideoDecoder
+from vidtag_cli.video.probe import probe_video
+
+# path: frames that can be decoded, and whether the decoder has reason to complain
+DECODED = {
+    "gps/gopro_hero5_carlsbad.mp4": (48, False),
+    "gps/gopro_hero8_no_lock.mp4": (60, False),
+    "gps/gopro_max_carlsbad.mp4": (315, False),
+    "street/lund_walk_29f_1fps.mp4": (29, False),
+    "street/london_euston_hevc_vfr.mp4": (146, False),
+    "street/california_freeway_dashcam.mp4": (221, False),
+    "phone/rotated90_hunan_location.mp4": (32, False),
+    "phone/rotated90_israel_iso6709.mov": (120, False),
+    "phone/null_island.mp4": (39, False),
+    "phone/thermal gaps 2s.mp4": (84, False),
+    "odd/vfr_5ms_to_1570ms.mp4": (63, False),
+    "odd/truncated.mp4": (6, True),
+    "odd/no_initial_keyframe.ts": (15, True),
+    "odd/edit_list.mp4": (225, False),
+    "odd/nasa_13013_rotated.mp4": (17, False),
+    "odd/nasa_13013_hdr.mp4": (325, False),
+    "odd/testsrc2_av1_10bit.mp4": (25, False),
+    "odd/testsrc2_odd_height_and_width_444_10bit.mp4": (25, False),
+    "odd/test_non_zero_start.mp4": (12, False),
+}
+DAMAGED = ("odd/truncated.mp4", "odd/no_initial_keyframe.ts")
+TINY_WH = (16, 12)
+
+MATROSKA_ROUNDING_S = 0.001
+PIL_MEAN_LEVELS = 1.5  # measured 0.2 to 0.6; swscale's bicubic is a little sharper (C = 0.6 against 0.5)
+SAME_TURN_MEAN_LEVELS = 0.5  # the same filters in the same order: only rounding of chroma may differ
+
+
+def decode(path: Path, size_wh: tuple[int, int] = TINY_WH, fps: float | None = None, **options: object) -> list[Frame]:
+    with VideoDecoder(path, probe_video(path), size_wh, fps, **options) as decoder:
+        return list(decoder)
+
+
+def times_s(frames: list[Frame]) -> list[float]:
+    return [frame.media_time_s for frame in frames]
+
+
+def packet_times_s(path: Path) -> list[float]:
+    """Return the sorted presentation times of the packets, which PyAV reads without decoding anything."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [packet for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard]
+        return sorted(float(packet.pts * stream.time_base) for packet in packets)
+
+
+def sampled(times: list[float], fps: float) -> list[float]:
+    """Return the first time at or after each multiple of 1/fps from the first one, the slow and obvious way."""
+    chosen = []
+    multiples = np.arange(int((times[-1] - times[0]) * fps) + 2) / fps
+    for multiple in multiples:
+        later = [time for time in times if time - times[0] >= multiple - MATROSKA_ROUNDING_S]
+        chosen += later[:1]
+    return sorted(set(chosen))
+
+
+def rgb24(frames: list[Frame]) -> np.ndarray:
+    return np.stack([frame.rgb for frame in frames])
+
+
+def mean_difference(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+def children() -> set[int]:
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+@pytest.mark.parametrize("name", DECODED)
+def test_every_clip_gives_its_frames_at_their_true_times(media: Path, name: str) -> None:
+    count, has_errors = DECODED[name]
+    path = media / name
+    with VideoDecoder(path, probe_video(path), TINY_WH) as decoder:
+        frames = list(decoder)
+    assert (len(frames), decoder.frames_used, decoder.frames_decoded) == (count, count, count)
+    assert bool(decoder.errors) == has_errors
+    assert all(frame.rgb.shape == (12, 16, 3) and frame.rgb.dtype == np.uint8 for frame in frames)
+    assert [frame.index for frame in frames] == [frame.source_index for frame in frames] == list(range(count))
+    times = times_s(frames)
+    assert times == sorted(set(times))
+    expected = packet_times_s(path)
+    if name in DAMAGED:
+        assert set(times) <= set(expected)
+    else:
+        assert times == expected
+
+
+@pytest.mark.parametrize("fps", [1.0, 5.0, 0.3])
+@pytest.mark.parametrize("name", ["odd/vfr_5ms_to_1570ms.mp4", "odd/test_non_zero_start.mp4", "odd/nasa_13013_hdr.mp4"])
+def test_samples_the_first_frame_of_each_step(media: Path, name: str, fps: float) -> None:
+    path = media / name
+    with VideoDecoder(path, probe_video(path), TINY_WH, fps) as decoder:
+        frames = list(decoder)
+    everything = packet_times_s(path)
+    assert times_s(frames) == sampled(everything, fps)
+    assert [everything[frame.source_index] for frame in frames] == times_s(frames)
+    assert decoder.frames_decoded == len(everything)
+
+
+def test_sampled_frames_are_those_of_the_full_decode(steady_mp4: Path) -> None:
+    everything, some = decode(steady_mp4), decode(steady_mp4, fps=2)
+    assert len(everything) == 500
+    assert len(some) == 40
+    assert all(np.array_equal(frame.rgb, everything[frame.source_index].rgb) for frame in some)
+
+
+def test_sampling_at_the_rate_of_a_matroska_file_takes_every_frame(
+    clips: Path, run_ffmpeg: Callable[..., bytes]
+) -> None:
+    path = clips / "24.mkv"  # times rounded to 1 ms fall just short of every third multiple of 1/24 s
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=32x32:rate=24:duration=2", "-c:v", "mpeg4", path)
+    assert len(decode(path, fps=24)) == 48
+
+
+def test_sampling_faster_than_the_video_repeats_nothing(lossless_mov: Path) -> None:
+    assert times_s(decode(lossless_mov, fps=50)) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["phone/rotated90_hunan_location.mp4", "phone/rotated90_israel_iso6709.mov", "odd/nasa_13013_rotated.mp4"],
+)
+def test_turns_real_clips_as_ffmpeg_itself_would(media: Path, run_ffmpeg: Callable[..., bytes], name: str) -> None:
+    path = media / name
+    ours = decode(path, (72, 128), fps=0.5)[0].rgb
+    scaling = "scale=72:128:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb24"
+    raw = run_ffmpeg("-i", path, "-frames:v", 1, "-vf", scaling, "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1")
+    theirs = np.frombuffer(raw, np.uint8).reshape(128, 72, 3)
+    assert mean_difference(ours, theirs) < SAME_TURN_MEAN_LEVELS
+    assert mean_difference(ours[::-1, ::-1], theirs) > 10 * SAME_TURN_MEAN_LEVELS
+
+
+def _with_display_matrix(content: bytes, a: int, b: int, c: int, d: int) -> bytes:
+    """Return a MOV whose track header (version 0) asks for another turn."""
+    start = content.index(b"tkhd") + 4 + 40
+    matrix = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    return content[:start] + matrix + content[start + len(matrix) :]
+
+
+def _shown(stored: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
+    """Return the stored picture with each pixel carried to where the matrix puts it, one by one."""
+    height, width, _ = stored.shape
+    rows, columns = np.mgrid[0:height, 0:width]
+    x, y = a * columns + c * rows, b * columns + d * rows
+    x, y = x - x.min(), y - y.min()
+    shown = np.empty((y.max() + 1, x.max() + 1, 3), np.uint8)
+    shown[y, x] = stored
+    return shown
+
+
+@pytest.mark.parametrize(
+    "abcd",
+    [(0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)],
+)
+def test_turns_and_mirrors_before_anything_else(
+    lossless_mov: Path, tmp_path: Path, abcd: tuple[int, int, int, int]
+) -> None:
+    stored = decode(lossless_mov, (64, 48), fps=1)[0].rgb
+    turned = tmp_path / "turned.mov"
+    turned.write_bytes(_with_display_matrix(lossless_mov.read_bytes(), *abcd))
+    expected = _shown(stored, *abcd)
+    info = probe_video(turned)
+    assert info.display_size_wh == (expected.shape[1], expected.shape[0])
+    assert np.array_equal(decode(turned, info.display_size_wh, fps=1)[0].rgb, expected)
+
+
+def test_pixels_at_native_size_are_those_of_pyav(lossless_mov: Path) -> None:
+    with av.open(str(lossless_mov)) as container:
+        theirs = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    assert np.array_equal(rgb24(decode(lossless_mov, (64, 48))), theirs)
+
+
+@pytest.mark.parametrize("name", ["gps/gopro_hero5_carlsbad.mp4", "odd/testsrc2_odd_height_and_width_444_10bit.mp4"])
+def test_squash_is_close_to_pil_bicubic(media: Path, name: str) -> None:
+    path = media / name
+    size_wh = probe_video(path).display_size_wh
+    full, small = decode(path, size_wh, fps=0.1)[0].rgb, decode(path, (224, 224), fps=0.1)[0].rgb
+    reference = np.asarray(Image.fromarray(full).resize((224, 224), Image.Resampling.BICUBIC))
+    assert mean_difference(small, reference) < PIL_MEAN_LEVELS
+
+
+def test_center_crop_cuts_the_long_side(lossless_mov: Path) -> None:
+    full = decode(lossless_mov, (64, 48))[0].rgb
+    assert np.array_equal(decode(lossless_mov, (48, 48), resize="center_crop")[0].rgb, full[:, 8:56])
+    assert np.array_equal(decode(lossless_mov, (64, 24), resize="center_crop")[0].rgb, full[12:36])
+
+
+def test_center_crop_goes_by_the_shape_that_is_shown(
+    clips: Path, lossless_mov: Path, run_ffmpeg: Callable[..., bytes]
+) -> None:
+    wide = clips / "wide_pixels.mov"  # 64 x 48 pixels, each twice as wide as high, are shown 128 x 48
+    run_ffmpeg("-i", lossless_mov, "-vf", "setsar=2", "-c:v", "png", wide)
+    info = probe_video(wide)
+    assert info.sample_aspect_ratio == Fraction(2)
+    middle = decode(lossless_mov, (64, 48))[0].rgb[:, 20:44]
+    with VideoDecoder(wide, info, (24, 48), resize="center_crop") as decoder:
+        narrow = next(iter(decoder)).rgb
+    # A third of the width shows 24 stored columns on 48; asked for half as wide, the cut is 12 columns on 24.
+    expected = Image.fromarray(middle[:, 6:18]).resize((24, 48), Image.Resampling.BICUBIC)
+    assert mean_difference(narrow, np.asarray(expected)) < 4 * PIL_MEAN_LEVELS  # enlarged from 12 columns with edges
+
+
+def test_two_runs_give_the_same_pixels(media: Path) -> None:
+    path = media / "odd" / "no_initial_keyframe.ts"
+    with VideoDecoder(path, probe_video(path), TINY_WH) as one, VideoDecoder(path, probe_video(path), TINY_WH) as other:
+        assert np.array_equal(rgb24(list(one)), rgb24(list(other)))
+    assert one.errors == other.errors
+    assert "0x" not in " ".join(one.errors)
+
+
+def test_header_without_frames_is_a_video_error(media: Path) -> None:
+    with pytest.raises(VideoError, match=r"header_only.*no frame could be decoded"):
+        decode(media / "odd" / "header_only.MP4")
+
+
+def test_a_file_cut_short_keeps_what_it_has(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    whole, cut = clips / "whole.mkv", clips / "cut.mkv"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=10:duration=4", "-c:v", "mjpeg", whole)
+    content = whole.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    with VideoDecoder(cut, probe_video(cut), TINY_WH) as decoder:
+        frames = list(decoder)
+    assert 10 < len(frames) < 30
+    assert decoder.error_count > 0
+
+
+def test_playlist_is_refused_by_ffmpeg_too(tmp_path: Path, steady_mp4: Path) -> None:
+    info = probe_video(steady_mp4)
+    evil = tmp_path / "evil.mp4"
+    evil.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\n{steady_mp4}\n#EXT-X-ENDLIST\n")
+    with pytest.raises(VideoError, match="no frame could be decoded"), VideoDecoder(evil, info, TINY_WH) as decoder:
+        list(decoder)
+
+
+def _transport_stream(run_ffmpeg: Callable[..., bytes], size: str, offset_s: float) -> bytes:
+    source = f"testsrc2=size={size}:rate=10:duration=1"
+    return run_ffmpeg(
+        "-f", "lavfi", "-i", source, "-c:v", "mpeg2video", "-bf", 0, "-output_ts_offset", offset_s, "-f", "mpegts", "pipe:1"
+    )  # fmt: skip
+
+
+def test_times_that_go_back_are_left_out_and_reported(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    path = clips / "back.ts"
+    path.write_bytes(_transport_stream(run_ffmpeg, "64x48", 5) + _transport_stream(run_ffmpeg, "64x48", 2))
+    for fps in (None, 5.0):
+        with VideoDecoder(path, probe_video(path), TINY_WH, fps) as decoder:
+            times = times_s(list(decoder))
+        assert times == sorted(set(times))
+        assert times[0] > 5.0
+        assert decoder.frames_decoded > 10
+        assert any("does not follow" in line for line in decoder.errors)
+
+
+def test_a_change_of_size_on_the_way(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    path = clips / "sizes.ts"
+    path.write_bytes(_transport_stream(run_ffmpeg, "64x48", 0) + _transport_stream(run_ffmpeg, "96x64", 3))
+    with VideoDecoder(path, probe_video(path), TINY_WH) as decoder:
+        frames = list(decoder)
+    assert decoder.frames_decoded == len(frames) == 20
+    assert frames[-1].media_time_s - frames[0].media_time_s == pytest.approx(3.9)
+
+
+@pytest.mark.parametrize(
+    "name", [b"-i x.mov", b"a b.mov", b"[x]*%03d.mov", b"new\nline.mov", b"concat:a|b", b"\xff'\\.mov"]
+)
+def test_hostile_names(tmp_path: Path, lossless_mov: Path, monkeypatch: pytest.MonkeyPatch, name: bytes) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path(os.fsdecode(name))
+    path.write_bytes(lossless_mov.read_bytes())
+    assert len(decode(path)) == 5
+
+
+READ_LOOP = """
+import os, sys
+from pathlib import Path
+from vidtag_cli.video.decode import VideoDecoder
+from vidtag_cli.video.probe import probe_video
+
+def line():
+    text = b""
+    while (character := os.read(0, 1)) not in (b"", b"\\n"):
+        text += character
+    return text.decode()
+
+while name := line():
+    with VideoDecoder(Path(name), probe_video(Path(name)), (16, 12), 5.0) as decoder:
+        print(name, len(list(decoder)))
+"""
+
+
+def test_the_caller_keeps_its_standard_input(lossless_mov: Path) -> None:
+    """The Python of ``while read f; do vidtag locate "$f"; done < list``: ffmpeg must not eat from the list."""
+    names = f"{lossless_mov}\n" * 3
+    done = subprocess.run([sys.executable, "-c", READ_LOOP], input=names, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{lossless_mov} 5\n" * 3
+    assert done.stderr == ""
+
+
+def test_leaving_early_leaves_no_process(steady_mp4: Path) -> None:
+    info, before = probe_video(steady_mp4), children()
+    with VideoDecoder(steady_mp4, info, (224, 224)) as decoder:
+        frames = iter(decoder)
+        next(frames)
+        assert children() > before
+    assert children() == before
+    assert list(frames) == []
+    for frame in VideoDecoder(steady_mp4, info, (224, 224)):  # without a with block
+        assert frame.index == 0
+        break
+    assert children() == before
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
+def test_an_exception_leaves_no_process(steady_mp4: Path, interruption: type[BaseException]) -> None:
+    info, before = probe_video(steady_mp4), children()
+    with pytest.raises(interruption), VideoDecoder(steady_mp4, info, (224, 224)) as decoder:
+        for _ in decoder:
+            raise interruption
+    assert children() == before
+
+
+def test_open_files_do_not_pile_up(lossless_mov: Path) -> None:
+    info = probe_video(lossless_mov)
+    before = psutil.Process().num_fds()
+    for _ in range(3):
+        with VideoDecoder(lossless_mov, info, TINY_WH) as decoder:
+            list(decoder)
+    assert psutil.Process().num_fds() == before
+
+
+def test_frames_are_read_once(lossless_mov: Path) -> None:
+    with VideoDecoder(lossless_mov, probe_video(lossless_mov), TINY_WH) as decoder:
+        list(decoder)
+        with pytest.raises(ValueError, match="once"):
+            iter(decoder)
+
+
+def test_refuses_options_that_make_no_sense(lossless_mov: Path) -> None:
+    info = probe_video(lossless_mov)
+    for fps in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="sampling rate"):
+            VideoDecoder(lossless_mov, info, TINY_WH, fps)
+    with pytest.raises(ValueError, match="out of range"):
+        VideoDecoder(lossless_mov, info, (0, 12))
+    with pytest.raises(ValueError, match="out of range"):
+        VideoDecoder(lossless_mov, info, TINY_WH, resize="stretch")
+
+
+def test_times_count_in_the_time_base_of_the_container(lossless_mov: Path) -> None:
+    info = probe_video(lossless_mov)
+    with VideoDecoder(lossless_mov, replace(info, time_base=Fraction(1, 7)), TINY_WH) as decoder:
+        coarse = times_s(list(decoder))
+    assert all(float(time * 7).is_integer() for time in coarse)  # ffmpeg was told the tick and rounded to it

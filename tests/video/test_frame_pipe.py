@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from vidtag_cli.video.decoder_log import DecoderLog
+from vidtag_cli.video.frame_pipe import QUEUED_FRAMES, FramePipe
+
+SIZE_WH = (4, 2)
+FRAME_BYTES = 4 * 2 * 3
+
+# A stand-in for ffmpeg: `frame(n, pts)` reports and writes one frame filled with n.
+PRELUDE = f"""
+import os, sys
+times = int(sys.argv[1])
+def report(pts):
+    line = b"frame:0    pts:%s   pts_time:0\\n" % str(pts).encode()
+    os.write(times, line + b"vidtag=decoded\\n" + line + b"vidtag=used\\n")
+def frame(number, pts):
+    report(pts)
+    os.write(1, bytes([number % 256]) * {FRAME_BYTES})
+"""
+
+
+def _pipe(program: str) -> tuple[FramePipe, DecoderLog]:
+    log = DecoderLog()
+    argv = [sys.executable, "-S", "-c", PRELUDE + program]
+    return FramePipe(lambda times_fd: [*argv, str(times_fd)], SIZE_WH, log), log
+
+
+def test_pairs_pixels_with_times() -> None:
+    pipe, log = _pipe("frame(1, 10); frame(2, 'NOPTS'); frame(3, -5); os.write(2, b'oops\\n')")
+    taken = [pipe.take() for _ in range(4)]
+    assert [(item[0], item[1], int(item[2].mean())) for item in taken if item] == [(0, 10, 1), (1, None, 2), (2, -5, 3)]
+    assert taken[3] is None
+    assert pipe.exit_status() == 0
+    assert log.frames_decoded == 3
+    assert log.lines[0] == "oops"
+    pipe.close()
+
+
+@pytest.mark.parametrize(("program", "status"), [("sys.exit(69)", 69), ("os.kill(os.getpid(), 9)", -9)])
+def test_a_failure_after_frames_keeps_the_frames(program: str, status: int) -> None:
+    pipe, _ = _pipe(f"frame(1, 0); frame(2, 1); {program}")
+    assert pipe.take() is not None
+    assert pipe.take() is not None
+    assert pipe.take() is None
+    assert pipe.exit_status() == status
+    pipe.close()
+
+
+def test_half_a_frame_is_an_error_line() -> None:
+    pipe, log = _pipe("frame(1, 0); os.write(1, b'x' * 5)")
+    first = pipe.take()
+    assert first is not None
+    assert np.array_equal(first[2], np.ones((2, 4, 3), np.uint8))
+    assert pipe.take() is None
+    assert "incomplete (5 of 24 bytes)" in log.lines[0]
+    pipe.close()
+
+
+@pytest.mark.parametrize("program", ["report(0)", f"os.write(1, b'x' * {FRAME_BYTES})", "os.write(times, b'what\\n')"])
+def test_pixels_and_times_that_do_not_match_raise(program: str) -> None:
+    pipe, _ = _pipe(program)
+    with pytest.raises(ValueError, match="ffmpeg|frames of ffmpeg"):
+        pipe.take()
+    pipe.close()
+
+
+def test_an_endless_source_is_held_back_and_ended() -> None:
+    """The reader stops at a full queue: what it has seen is bounded by the queue and the pipes of the system."""
+    pipe, log = _pipe("number = 0\nwhile True:\n    frame(number, number)\n    number += 1")
+    for _ in range(3 * QUEUED_FRAMES):
+        assert pipe.take() is not None
+    pipe.close()
+    pipe.close()
+    assert pipe.exit_status() == -9
+    chunk_lines = (1 << 16) // 30 // 2  # reports in one full read of the times
+    assert log.frames_decoded <= 4 * QUEUED_FRAMES + 2 * chunk_lines

@@ -1,0 +1,1 @@
+"""How fast is it, stage by stage, on this machine."""

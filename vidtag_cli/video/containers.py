@@ -1,0 +1,40 @@
+"""Which containers are opened, and how a path is spelt for libavformat: the same for PyAV and for ffmpeg."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CONTAINER_FORMATS = (
+    "mov",  # mp4, mov, m4v, 3gp
+    "matroska",  # and webm
+    "avi",
+    "mpegts",  # and m2ts
+    "mpeg",  # programme streams: mpg, vob
+    "flv",
+    "asf",  # wmv
+    "ogg",
+    "mxf",
+    "dv",
+    "gxf",
+    "nut",
+    "ivf",
+    "rm",
+    "wtv",
+    "dhav",  # the dav files of Dahua recorders
+)
+"""Demuxers that may read an input: files that hold their own pictures and a time for each of them.
+
+Left out on purpose: everything that names other files or addresses (hls, dash, concat, imf, sdp, image2 and the like),
+devices, still pictures, and raw elementary streams (h264, hevc, mpegvideo, mjpeg), which carry no times of their own.
+"""
+
+FORMAT_WHITELIST = ",".join(CONTAINER_FORMATS)
+
+PROTOCOL_WHITELIST = "file,pipe"
+"""No network, and none of the protocols that join, decrypt or compute their content."""
+
+
+def file_url(path: Path) -> str:
+    """Return the address of a local file that libavformat cannot take for an option, a protocol or a pattern."""
+    return "file:" + os.fspath(path)

@@ -1,0 +1,151 @@
+"""Frames of a video at the size and the times the model wants, and the true presentation time of each.
+
+This is the only place where frames are turned, cropped, scaled and converted to RGB: training and location see the same
+pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import get_args
+
+import numpy as np
+
+from vidtag_cli.errors import UsageError, VideoError
+from vidtag_cli.video.decoder_log import DecoderLog
+from vidtag_cli.video.ffmpeg import Resize, decode_argv, find_ffmpeg
+from vidtag_cli.video.frame_pipe import FramePipe
+from vidtag_cli.video.info import VideoInfo
+
+_QUOTED_LINES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame in use: its number among those in use, its presentation time, and its pixels (H, W, 3) uint8 RGB.
+
+    ``source_index`` is its number among all decoded frames of the video, from 0, in order of presentation.
+    """
+
+    index: int
+    media_time_s: float
+    rgb: np.ndarray
+    source_index: int
+
+
+class VideoDecoder:
+    """The frames of one video in order of time, read once, in bounded memory whatever the video's length.
+
+    ``sampling_fps`` None takes every frame; else the first one at or after each multiple of 1/fps s, counted from the
+    first frame; none is ever repeated. ``squash`` scales the upright picture to the size whatever its shape;
+    ``center_crop`` first cuts it to that shape. Times are the container's own, need not start at 0, and
+    strictly increase.
+
+    Iterating raises VideoError if not one frame can be decoded and ModelError if there is no usable ffmpeg. What goes
+    wrong later does not end the work: it is in ``errors``, complete after the last frame. Leaving the ``with`` block or
+    the loop ends ffmpeg.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        size_wh: tuple[int, int],
+        sampling_fps: float | None = None,
+        resize: Resize = "squash",
+        threads: int = 1,
+    ) -> None:
+        if sampling_fps is not None and not (math.isfinite(sampling_fps) and sampling_fps > 0.0):
+            raise UsageError(f"sampling rate {sampling_fps} is not a positive number of frames per second")
+        if min(size_wh) < 1 or resize not in get_args(Resize) or threads < 1:
+            raise ValueError(f"size {size_wh}, resize {resize!r} or threads {threads} is out of range")
+        self._path = path
+        self._info = info
+        self._size_wh = size_wh
+        self._sampling_fps = sampling_fps
+        self._resize: Resize = resize
+        self._threads = threads
+        self._log = DecoderLog()
+        self._pipe: FramePipe | None = None
+        self._is_closed = False
+        self._frames_used = 0
+
+    def __enter__(self) -> VideoDecoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self._pipe is not None or self._is_closed:
+            raise ValueError("the frames of a VideoDecoder can be read once; make another one")
+        self._pipe = FramePipe(self._argv, self._size_wh, self._log)
+        return self._frames(self._pipe)
+
+    def close(self) -> None:
+        """End the decoding, wherever it stands."""
+        self._is_closed = True
+        if self._pipe is not None:
+            self._pipe.close()
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """Error lines of the decoder, the first 20 and the last 20."""
+        return self._log.lines
+
+    @property
+    def error_count(self) -> int:
+        """How many error lines there were in all."""
+        return self._log.error_count
+
+    @property
+    def frames_decoded(self) -> int:
+        """How many frames the decoder has given so far, in use or not."""
+        return self._log.frames_decoded
+
+    @property
+    def frames_used(self) -> int:
+        """How many frames have been handed out so far."""
+        return self._frames_used
+
+    def _argv(self, times_fd: int) -> list[str]:
+        return decode_argv(
+            find_ffmpeg(),
+            self._path,
+            self._info,
+            self._size_wh,
+            self._sampling_fps,
+            self._resize,
+            self._threads,
+            times_fd,
+        )
+
+    def _frames(self, pipe: FramePipe) -> Iterator[Frame]:
+        last_pts: int | None = None
+        try:
+            while not self._is_closed and (taken := pipe.take()) is not None:
+                source_index, pts, rgb = taken
+                if pts is None or (last_pts is not None and pts <= last_pts):
+                    continue  # the log has counted it
+                last_pts = pts
+                frame = Frame(self._frames_used, float(pts * self._info.time_base), rgb, source_index)
+                self._frames_used += 1
+                yield frame
+            if not self._is_closed:
+                self._check_end(pipe.exit_status())
+        finally:
+            self.close()
+
+    def _check_end(self, status: int) -> None:
+        if status != 0:
+            how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+            self._log.add(f"ffmpeg {how}")
+        if self._frames_used == 0:
+            said = "; ".join(self.errors[:_QUOTED_LINES]) or "the decoder gives no reason"
+            raise VideoError(f"{self._path}: no frame could be decoded ({said}); check that the file is whole")

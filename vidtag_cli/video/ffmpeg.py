@@ -1,0 +1,190 @@
+"""The ffmpeg program: where it is, which one it is, and the one command line with which it decodes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import ffmpeg
+import imageio_ffmpeg
+
+from vidtag_cli.errors import ModelError
+from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
+from vidtag_cli.video.info import VideoInfo
+
+BINARY_VARIABLE = "VIDTAG_FFMPEG"
+
+Resize = Literal["squash", "center_crop"]
+
+SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int"
+"""Near to PIL's bicubic, with the same pixels from ffmpeg 5.1 to 9. ``param1`` would come nearer, but 5.1 misreads it."""
+
+SAMPLING_TOLERANCE_S = 0.001
+"""Matroska rounds times to 1 ms, so a frame may stand that much before the sampling time it was made for."""
+
+TIMES_KEY = "vidtag"
+DECODED_MARK = "decoded"
+USED_MARK = "used"
+
+_OLDEST_LIBAVUTIL = (57, 28)  # of ffmpeg 5.1, the first with -fps_mode; builds from git carry no release number
+_LIBAVUTIL_LINE = re.compile(r"^libavutil\s+\d+\.\s*\d+\.\s*\d+\s*/\s*(\d+)\.\s*(\d+)\.", re.MULTILINE)
+_VERSION_TIMEOUT_S = 30.0
+_INSTALL_ADVICE = f"install ffmpeg 5.1 or later, or pip install imageio-ffmpeg, or set ${BINARY_VARIABLE}"
+_TRANSPOSITIONS = {90: "clock", 270: "cclock"}
+
+
+@dataclass(frozen=True, slots=True)
+class FfmpegBinary:
+    """An ffmpeg that can be used here: its path, who named it, its version and a hash of how it was configured."""
+
+    path: Path
+    origin: str
+    version: str
+    configuration_sha256: str
+
+
+def find_ffmpeg() -> FfmpegBinary:
+    """Return the ffmpeg of ``$VIDTAG_FFMPEG``, else of the system, else of the imageio-ffmpeg wheel.
+
+    A binary that was named must work. A system ffmpeg older than 5.1 is passed over, for distributions still ship it;
+    ``origin`` says what was taken. Raises ModelError when none is left.
+    """
+    named = os.environ.get(BINARY_VARIABLE)
+    if named:
+        return _inspect(Path(named), f"${BINARY_VARIABLE}")
+    failures = []
+    for origin, find in (("PATH", _system_ffmpeg), ("imageio-ffmpeg", _wheel_ffmpeg)):
+        try:
+            return _inspect(find(), origin)
+        except ModelError as error:
+            failures.append(str(error))
+    raise ModelError("; ".join(failures))
+
+
+def decode_argv(
+    binary: FfmpegBinary,
+    path: Path,
+    info: VideoInfo,
+    size_wh: tuple[int, int],
+    sampling_fps: float | None,
+    resize: Resize,
+    threads: int,
+    times_fd: int,
+) -> list[str]:
+    """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``.
+
+    Times go over their own descriptor because standard error mixes them with the decoder's complaints and prints them
+    with six digits only. Every decoded frame gives the lines ``frame:… pts:…`` and ``vidtag=decoded``, and each one
+    in use the same again with ``vidtag=used``; pts counts in the time base of ``info``.
+    """
+    # The turn comes after the selection and not, by -autorotate, before it: turning every frame of a phone's video
+    # costs a sixth of the decoding.
+    source = ffmpeg.input(
+        file_url(path),
+        protocol_whitelist=PROTOCOL_WHITELIST,
+        format_whitelist=FORMAT_WHITELIST,
+        threads=threads,
+        noautorotate=None,
+    )
+    time_base = info.time_base
+    frames = source[f"v:{info.video_stream}"].filter("settb", expr=f"{time_base.numerator}/{time_base.denominator}")
+    frames = _report_times(frames, "add", DECODED_MARK, times_fd)
+    if sampling_fps is not None:
+        frames = frames.filter("select", expr=selection_expression(sampling_fps))
+    frames = _report_times(frames, "modify", USED_MARK, times_fd)
+    frames = _picture(_upright(frames, info), size_wh, resize)
+    # Far apart, so that the muxer, which counts in whole source frames, sees no two frames at one time.
+    frames = frames.filter("setpts", expr="N*1000/TB")
+    output = ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")
+    switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
+    return [str(binary.path), *switches, "-filter_complex_threads", "1", *output.get_args()]
+
+
+def selection_expression(sampling_fps: float) -> str:
+    """Return the select expression for the first frame at or after each multiple of 1/fps s from the first frame on.
+
+    It goes by presentation times, so it holds for a variable frame rate, and never repeats a frame to fill a gap.
+    """
+    rate_fps = float(sampling_fps)  # a numpy float would print its type
+    tolerance_s = min(SAMPLING_TOLERANCE_S, 0.1 / rate_fps)
+    step = "floor(({time}-start_t+" + f"{tolerance_s!r})*{rate_fps!r})"
+    now, before = step.format(time="t"), step.format(time="prev_selected_t")
+    return f"isnan(prev_selected_t)+gt({now},{before})"
+
+
+def ffmpeg_environment() -> dict[str, str]:
+    """Return the environment without what makes ffmpeg write report files or colour its messages."""
+    unwanted = {"FFREPORT", "AV_LOG_FORCE_COLOR", "AV_LOG_FORCE_256COLOR"}
+    kept = {name: value for name, value in os.environ.items() if name not in unwanted}
+    return {**kept, "AV_LOG_FORCE_NOCOLOR": "1"}
+
+
+def _report_times(frames: Any, mode: str, mark: str, times_fd: int) -> Any:
+    marked = frames.filter("metadata", mode=mode, key=TIMES_KEY, value=mark)
+    return marked.filter("metadata", mode="print", key=TIMES_KEY, file=f"pipe:{times_fd}", direct=1)
+
+
+def _upright(frames: Any, info: VideoInfo) -> Any:
+    rotation_deg = info.orientation.rotation_deg
+    if rotation_deg in _TRANSPOSITIONS:
+        frames = frames.filter("transpose", dir=_TRANSPOSITIONS[rotation_deg])
+    elif rotation_deg == 180:
+        frames = frames.filter("hflip").filter("vflip")
+    return frames.filter("hflip") if info.orientation.is_mirrored else frames
+
+
+def _picture(frames: Any, size_wh: tuple[int, int], resize: Resize) -> Any:
+    width_px, height_px = size_wh
+    if resize == "center_crop":
+        # Cropping first keeps a very long picture from being enlarged before it is cut.
+        aspect = f"{width_px}/{height_px}"
+        frames = frames.filter("crop", w=f"min(iw,ih*{aspect}/sar)", h=f"min(ih,iw*sar/({aspect}))")
+    return frames.filter("scale", w=width_px, h=height_px, flags=SCALE_FLAGS).filter("format", pix_fmts="rgb24")
+
+
+def _system_ffmpeg() -> Path:
+    found = shutil.which("ffmpeg")
+    if found is None:
+        raise ModelError(f"no ffmpeg on the PATH: {_INSTALL_ADVICE}")
+    return Path(found)
+
+
+def _wheel_ffmpeg() -> Path:
+    try:
+        return Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError as error:
+        raise ModelError(f"imageio-ffmpeg has no binary for this system: {_INSTALL_ADVICE}") from error
+
+
+@cache
+def _inspect(path: Path, origin: str) -> FfmpegBinary:
+    """Return what a binary says of itself, once it has shown that it runs and is new enough."""
+    try:
+        answer = subprocess.run(
+            [str(path), "-version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
+            timeout=_VERSION_TIMEOUT_S,
+            env=ffmpeg_environment(),
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ModelError(f"ffmpeg {path} (from {origin}) does not run ({error}): {_INSTALL_ADVICE}") from error
+    first_line = answer.partition("\n")[0]
+    libavutil = _LIBAVUTIL_LINE.search(answer)
+    if not first_line.startswith("ffmpeg version ") or libavutil is None:
+        raise ModelError(f"{path} (from {origin}) is not ffmpeg: {_INSTALL_ADVICE}")
+    version = first_line.split()[2]
+    if (int(libavutil[1]), int(libavutil[2])) < _OLDEST_LIBAVUTIL:
+        raise ModelError(f"ffmpeg {version} at {path} (from {origin}) is too old: {_INSTALL_ADVICE}")
+    configuration = next((line for line in answer.splitlines() if line.startswith("configuration:")), "")
+    return FfmpegBinary(path, origin, version, hashlib.sha256(configuration.encode()).hexdigest())

@@ -1,0 +1,198 @@
+"""The three pipes of a decoding ffmpeg, read in one thread: pixels, times and complaints."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import selectors
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO
+
+import numpy as np
+
+from vidtag_cli.video.decoder_log import DecoderLog
+from vidtag_cli.video.ffmpeg import DECODED_MARK, TIMES_KEY, USED_MARK, ffmpeg_environment
+
+QUEUED_FRAMES = 16
+"""How far the decoder may run ahead of the model: at 224 x 224 this is 2.4 MB."""
+
+_CHUNK_BYTES = 1 << 16
+_MAX_FRAMES_WITHOUT_TIME = 64
+_PUT_RETRY_S = 0.2
+_EXIT_PATIENCE_S = 10.0
+_PTS_LINE = re.compile(rb"frame:\s*\d+\s+pts:\s*(\S+)")
+_NO_PTS = b"NOPTS"
+_DECODED_LINE = f"{TIMES_KEY}={DECODED_MARK}".encode()
+_USED_LINE = f"{TIMES_KEY}={USED_MARK}".encode()
+
+PipedFrame = tuple[int, int | None, np.ndarray]
+"""Number among the decoded frames, presentation time in ticks of the time base, pixels (H, W, 3) uint8."""
+
+
+class FramePipe:
+    """A running ffmpeg and the bounded queue of what it has delivered.
+
+    One thread waits on all pipes at once and stops reading when the queue is full, so ffmpeg stops too and nothing
+    piles up. ``take`` hands out the frames in order and None after the last; ``close`` may come at any time.
+    """
+
+    def __init__(
+        self, argv_for_times_fd: Callable[[int], list[str]], size_wh: tuple[int, int], log: DecoderLog
+    ) -> None:
+        self._log = log
+        self._frame_shape = (size_wh[1], size_wh[0], 3)
+        self._queue: queue.Queue[PipedFrame | None] = queue.Queue(QUEUED_FRAMES)
+        self._stopping = threading.Event()
+        self._failure: Exception | None = None
+        self._pixels = np.empty(self._frame_shape, np.uint8)
+        self._pixels_filled = 0
+        self._complete: deque[np.ndarray] = deque()
+        self._times: deque[tuple[int, int | None]] = deque()
+        self._unfinished_line = b""
+        self._stated_pts: int | None = None
+        self._process, self._times_fd = _start(argv_for_times_fd)
+        self._thread = threading.Thread(target=self._pump, name="ffmpeg-pipes", daemon=True)
+        self._thread.start()
+
+    def take(self) -> PipedFrame | None:
+        """Return the next frame, or None after the last one. Raises whatever stopped the reading."""
+        frame = self._queue.get()
+        if frame is None and self._failure is not None:
+            raise self._failure
+        return frame
+
+    def exit_status(self) -> int:
+        """Return how ffmpeg ended, negative for a signal; to be asked after the last frame."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(_EXIT_PATIENCE_S)
+        self._kill()  # it has closed its pipes, so it has no more to give
+        return self._process.wait()
+
+    def close(self) -> None:
+        """End ffmpeg if it still runs, reap it, end the thread and close the pipes. Doing so twice does no harm."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        self._kill()
+        self._process.wait()
+        self._thread.join()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+        os.close(self._times_fd)
+
+    def _kill(self) -> None:
+        """End ffmpeg and whatever a wrapper script around it started."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _pump(self) -> None:
+        try:
+            self._read_pipes()
+            if self._complete or self._times:
+                raise ValueError(
+                    f"{len(self._complete)} frames of ffmpeg without a time, {len(self._times)} without pixels"
+                )
+        except (OSError, ValueError, MemoryError) as error:
+            self._failure = error  # raised again where the frames are taken
+        if self._pixels_filled:
+            self._log.add(f"the last frame is incomplete ({self._pixels_filled} of {self._pixels.nbytes} bytes)")
+        self._log.finish()
+        self._put(None)
+
+    def _read_pipes(self) -> None:
+        readers: dict[int, Callable[[int], bool]] = {
+            _descriptor(self._process.stdout): self._read_pixels,
+            self._times_fd: self._read_times,
+            _descriptor(self._process.stderr): self._read_complaints,
+        }
+        with selectors.DefaultSelector() as selector:
+            for descriptor, reader in readers.items():
+                selector.register(descriptor, selectors.EVENT_READ, reader)
+            while selector.get_map() and not self._stopping.is_set():
+                for key, _ in selector.select():
+                    is_open = key.data(key.fd)
+                    if not is_open:
+                        selector.unregister(key.fd)
+                self._pair()
+
+    def _read_pixels(self, descriptor: int) -> bool:
+        rest = self._pixels.data.cast("B")[self._pixels_filled :]
+        count = os.readv(descriptor, [rest])
+        self._pixels_filled += count
+        if self._pixels_filled == self._pixels.nbytes:
+            self._complete.append(self._pixels)
+            self._pixels = np.empty(self._frame_shape, np.uint8)
+            self._pixels_filled = 0
+        return count > 0
+
+    def _read_times(self, descriptor: int) -> bool:
+        chunk = os.read(descriptor, _CHUNK_BYTES)
+        *lines, self._unfinished_line = (self._unfinished_line + chunk).split(b"\n")
+        for line in lines:
+            self._read_times_line(line)
+        return bool(chunk)
+
+    def _read_times_line(self, line: bytes) -> None:
+        stated = _PTS_LINE.match(line)
+        if stated is not None:
+            self._stated_pts = None if stated[1] == _NO_PTS else int(stated[1])
+        elif line == _DECODED_LINE:
+            self._log.add_frame(self._stated_pts)
+        elif line == _USED_LINE:
+            self._times.append((self._log.frames_decoded - 1, self._stated_pts))
+        else:
+            raise ValueError(f"ffmpeg reported the time of a frame as {line!r}")
+
+    def _read_complaints(self, descriptor: int) -> bool:
+        chunk = os.read(descriptor, _CHUNK_BYTES)
+        self._log.add_output(chunk)
+        return bool(chunk)
+
+    def _pair(self) -> None:
+        """Queue the frames whose pixels and time have both arrived."""
+        while self._complete and self._times:
+            self._put((*self._times.popleft(), self._complete.popleft()))
+        if len(self._complete) > _MAX_FRAMES_WITHOUT_TIME:
+            raise ValueError("ffmpeg delivers frames without times")
+
+    def _put(self, frame: PipedFrame | None) -> None:
+        while not self._stopping.is_set():
+            with suppress(queue.Full):
+                self._queue.put(frame, timeout=_PUT_RETRY_S)
+                return
+
+
+def _start(argv_for_times_fd: Callable[[int], list[str]]) -> tuple[subprocess.Popen[bytes], int]:
+    """Return the started process and the end of its pipe of times that is to be read."""
+    times_read_fd, times_write_fd = os.pipe()
+    try:
+        process = subprocess.Popen(
+            argv_for_times_fd(times_write_fd),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            pass_fds=(times_write_fd,),
+            env=ffmpeg_environment(),
+            process_group=0,  # Ctrl-C in the terminal is for this program, which then ends ffmpeg itself
+        )
+    except BaseException:
+        os.close(times_read_fd)
+        raise
+    finally:
+        os.close(times_write_fd)
+    return process, times_read_fd
+
+
+def _descriptor(stream: IO[bytes] | None) -> int:
+    if stream is None:
+        raise ValueError("ffmpeg was started without a pipe")
+    return stream.fileno()
