@@ -19,7 +19,7 @@ RunFolder = Annotated[Path, typer.Option("--run", help="Folder of the training r
 def bundle(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
     out: Annotated[Path, typer.Option(help="The bundle to write: NAME.vidtag.")],
-    about: Annotated[Path | None, typer.Option(help="TOML file of statements; else the one kept for the preset.")] = None,
+    about: Annotated[Path | None, typer.Option(help="TOML file of statements; default: the preset's.")] = None,
     store_weights: Annotated[str, typer.Option(help="float16 (lossless for rounded weights) or float32.")] = "float16",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
@@ -60,7 +60,7 @@ def parity(
     report = bundle_parity(load_bundle(bundle_folder), reference, run.parity_frames_rgb, engine)
     print(format_report(report))
     if report.failures():
-        raise ModelError(f"{bundle_folder}: {', '.join(report.failed_graphs())} differ from torch by more than is accepted")
+        raise ModelError(f"{bundle_folder}: {', '.join(report.failed_graphs())} differ too much from torch")
 
 
 def main() -> None:

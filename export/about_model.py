@@ -37,6 +37,6 @@ def read_about(name: str, path: Path | None = None) -> AboutModel:
     try:
         return decode(AboutModel, tomllib.loads(chosen.read_text("utf-8")))
     except FileNotFoundError as error:
-        raise InputError(f"{chosen}: nothing says what the model {name!r} is; write that file or give --about") from error
+        raise InputError(f"{chosen}: nothing describes the model {name!r}; write it or give --about") from error
     except (OSError, tomllib.TOMLDecodeError, ModelError) as error:
         raise InputError(f"{chosen}: {error}") from error

@@ -87,7 +87,7 @@ class ChannelAffine(nn.Module):
 
 
 def reference_graphs(model: VidTag) -> dict[str, nn.Module]:
-    """Return the four graphs of a model by name as it was trained, nothing baked: what the exported ones are held against.
+    """Return the four graphs of a model by name as it was trained: what the exported ones are held against.
 
     Raises ValueError for a model without TempGeo: the ablation is no bundle.
     """
@@ -107,7 +107,7 @@ def exported_graphs(model: VidTag, frame_size_px: int) -> dict[str, nn.Module]:
     Positions of DINOv2 are interpolated to ``frame_size_px`` once and for all.
     """
     copied = copy.deepcopy(model).cpu().eval().requires_grad_(False)
-    # Pre-training on a CPU leaves convolutions in another memory order, which the exporter would write down as transposes.
+    # Training on a CPU leaves convolutions in another memory order, which the exporter would spell out as transposes.
     copied.to(memory_format=torch.contiguous_format)
     if isinstance(copied.dual_encoder.dino, DinoClassToken):
         copied.dual_encoder.dino.bake_positions(frame_size_px)
@@ -116,7 +116,7 @@ def exported_graphs(model: VidTag, frame_size_px: int) -> dict[str, nn.Module]:
 
 
 def graph_sizes(model: VidTag, frame_size_px: int) -> Mapping[str, int]:
-    """Return the sizes that the letters of the bundle contract have in a model: ``S`` pixels, ``D`` and ``E`` widths."""
+    """Return the sizes of the contract's letters in a model: ``S`` pixels, ``D`` and ``E`` widths."""
     return {
         "S": frame_size_px,
         "D": model.georefiner.embed_query.out_features,

@@ -18,8 +18,8 @@ from vidtag_cli.bundle.contract import GRAPH_TENSORS, TensorContract
 StoredWeights = Literal["float32", "float16"]
 
 OPSET = 23
-"""The first with an ``Attention`` operator: the graphs are a third shorter than at 20 and the fastest on ONNX Runtime's CPU;
-TensorRT reads it from 10.14 on."""
+"""The first with an ``Attention`` operator: the graphs are a third shorter than at 20 and the fastest on ONNX Runtime's
+CPU; TensorRT reads it from 10.14 on."""
 
 EXTERNAL_DATA_BYTES = 1_900_000_000
 """A protocol buffer holds at most 2 GiB: larger weights go into a file beside it."""
@@ -39,11 +39,11 @@ _TORCH_DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "float64": torc
 def export_onnx(
     name: str, graph: nn.Module, path: Path, sizes: Mapping[str, int], store_weights: StoredWeights = "float32"
 ) -> tuple[Path, ...]:
-    """Write one graph of the contract as ONNX and return the files written: the graph, and its weights if they are large.
+    """Write one graph of the contract as ONNX and return the files written: the graph, and its weights if large.
 
-    ``sizes`` gives the letters that the bundle fixes; all others stay free. With ``store_weights="float16"`` the file holds
-    halves and a Cast behind each: the engine folds it when it opens the file and computes in float32 as before. This loses
-    nothing, or ValueError is raised: the weights must lie on the grid of float16 (``training.rounding.round_weights_``).
+    ``sizes`` gives the letters that the bundle fixes; all others stay free. With ``store_weights="float16"`` the file
+    holds halves and a Cast behind each, which the engine folds when it opens the file: it computes in float32 all the
+    same. Nothing is lost, or ValueError is raised: the weights must lie on float16's grid (``training.rounding``).
     """
     import onnx
 
@@ -143,7 +143,8 @@ def _halve_weights(graph: Any) -> None:
         if values.size < _HALVED_FROM_VALUES or not np.array_equal(halves.astype(np.float32), values):
             continue
         stored = f"{tensor.name}_float16"
-        casts.append(helper.make_node("Cast", [stored], [tensor.name], name=f"widen_{tensor.name}", to=TensorProto.FLOAT))
+        name = f"widen_{tensor.name}"
+        casts.append(helper.make_node("Cast", [stored], [tensor.name], name=name, to=TensorProto.FLOAT))
         tensor.CopyFrom(numpy_helper.from_array(halves, stored))
     nodes = [*casts, *graph.node]
     del graph.node[:]

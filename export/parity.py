@@ -111,7 +111,8 @@ def format_report(report: ParityReport) -> str:
         line += f"{result.moved_max_m:>12.4f}{result.best_places_changed:>13}"
         lines.append(line + ("  FAILED" if result in failures else ""))
     limit = report.tolerance
-    lines.append(f"{report.engine} {report.precision}: cosine >= {limit.cosine}, moved < {limit.moved_m} m: {limit.reason}")
+    accepted = f"cosine >= {limit.cosine}, moved < {limit.moved_m} m: {limit.reason}"
+    lines.append(f"{report.engine} {report.precision}: {accepted}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The inputs on which engines and torch are compared: the batches and pictures that break exports, and ordinary ones."""
+"""The inputs on which engines and torch are compared: batches and pictures that break exports, and ordinary ones."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def edge_cases(
 ) -> Iterator[ParityCase]:
     """Yield the cases of all four graphs.
 
-    ``frames_rgb`` (M, S, S, 3) uint8 are pictures the model was made for; without them the temporal graphs see features of
-    noise and colour fields.
+    ``frames_rgb`` (M, S, S, 3) uint8 are pictures the model was made for; without them the temporal graphs see features
+    of noise and colour fields.
     """
     rng = np.random.default_rng(seed)
     pool = synthetic_frames(frame_size_px, rng) if frames_rgb is None else frames_rgb

@@ -18,10 +18,10 @@ from vidtag_cli.bundle.contract import GRAPH_TENSORS
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, latlon_from_unit_vector, unit_vector
 
 NEIGHBOUR_PLACES = 9
-"""How many gallery points round the best one a continuous position is averaged over: the cell and those that touch it."""
+"""How many gallery points a continuous position is averaged over: the best one and those that touch its cell."""
 
 _STEP_M = 5.0
-"""Of the derivative: far below the 150 m in which the finest branch (sigma 256) turns its phase by one radian or less."""
+"""Of the derivative: far below the kilometres in which the finest branch (sigma 256) turns its phase by a radian."""
 
 _MAX_LAT_DEG = 89.9
 """At a pole east has no direction; the derivative is taken this near to it instead."""
@@ -37,7 +37,7 @@ class PositionShift:
 
 @dataclass(frozen=True, slots=True)
 class ParityReference:
-    """A trained model as it was trained, with a gallery to predict positions in. Build it with :func:`parity_reference`."""
+    """A model as it was trained, with a gallery to predict positions in; made by :func:`parity_reference`."""
 
     graphs: Mapping[str, nn.Module]
     location_encoder: LocationEncoder
@@ -63,7 +63,7 @@ class ParityReference:
         """Return how far predictions move when an engine's outputs take the place of torch's.
 
         Location encoder: the step on the ground that would change the embedding so. Frame encoder: its features go on
-        through torch's TempGeo as one clip. All others: the continuous position of their embedding, see :meth:`positions`.
+        through torch's TempGeo as one clip. Others: the continuous position of their embedding, see :meth:`positions`.
         """
         if graph == "location_encoder":
             change = found["location_embedding"] - expected["location_embedding"]
@@ -91,7 +91,8 @@ class ParityReference:
         vectors = unit_vector(self.gallery_latlon_deg)
         count = min(NEIGHBOUR_PLACES, len(vectors))
         chosen = np.stack([np.argpartition(-(vectors @ vectors[index]), count - 1)[:count] for index in best])  # (N, K)
-        cosines = np.einsum("ne,nke->nk", embedding.astype(np.float64), self.gallery_embedding[chosen].astype(np.float64))
+        near = self.gallery_embedding[chosen].astype(np.float64)  # (N, K, E)
+        cosines = np.einsum("ne,nke->nk", embedding.astype(np.float64), near)
         logits = self.logit_scale * cosines
         weights = np.exp(logits - logits.max(1, keepdims=True))
         return latlon_from_unit_vector((weights[..., None] * vectors[chosen]).sum(1))
@@ -112,10 +113,10 @@ def parity_reference(model: VidTag, gallery_latlon_deg: np.ndarray) -> ParityRef
 
 
 def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Return the length (N,) in metres of the step that changes the embeddings of positions (N, 2) by ``change`` (N, E).
+    """Return the length (N,) in metres of the step that changes embeddings of positions (N, 2) by ``change`` (N, E).
 
-    The least-squares step north and east under the encoder's derivative, which is taken in float64: the error of float32
-    would drown a difference over metres.
+    The least-squares step north and east under the encoder's derivative, which is taken in float64: the error of
+    float32 would drown a difference over metres.
     """
     exact = copy.deepcopy(encoder).double()
     lat, lon = np.clip(latlon_deg[:, 0], -_MAX_LAT_DEG, _MAX_LAT_DEG), latlon_deg[:, 1]

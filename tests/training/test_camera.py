@@ -17,7 +17,9 @@ FLOAT32_KM = 0.01
 BEARING_DEG = 0.2
 """What ten metres are at 240 km, and the difference of plane and sphere."""
 
-PLACES = [(0.0, 0.0), (48.0, 11.0), (-17.0, 180.0), (66.0, -179.999), (0.0, 179.95), (89.9, 30.0), (-90.0, 0.0), (90.0, 0.0)]
+PLACES = [
+    (0.0, 0.0), (48.0, 11.0), (-17.0, 180.0), (66.0, -179.999), (0.0, 179.95), (89.9, 30.0), (-90.0, 0.0), (90.0, 0.0),
+]  # fmt: skip
 
 
 def look(place, heading_deg=0.0, size_px=SIZE_PX):
@@ -82,7 +84,6 @@ def test_the_texture_is_read_where_the_position_is():
 
 def test_every_picture_gets_its_own_style():
     textures = torch.stack([torch.full((3, 20, 48), 10.0), torch.full((3, 20, 48), 200.0)])
-    pictures = photograph(
-        textures, torch.tensor([1, 0, 1]), torch.zeros(3, 2, dtype=torch.float64), torch.zeros(3), torch.full((3,), 300.0), 4
-    )
+    style, latlon_deg = torch.tensor([1, 0, 1]), torch.zeros(3, 2, dtype=torch.float64)
+    pictures = photograph(textures, style, latlon_deg, torch.zeros(3), torch.full((3,), 300.0), 4)
     assert pictures.mean((1, 2, 3)).tolist() == pytest.approx([200.0, 10.0, 200.0])

@@ -29,8 +29,8 @@ def assert_same(a, b):
 
 def test_weights_come_back_bit_for_bit(tmp_path):
     weights = {
-        "plain": torch.randn(3, 2), "scalar": torch.tensor(2.5), "count": torch.tensor(7), "turned": torch.randn(4, 5).T,
-        "places": torch.randn(3, 2, dtype=torch.float64), "half": torch.randn(5).half(),
+        "plain": torch.randn(3, 2), "scalar": torch.tensor(2.5), "count": torch.tensor(7),
+        "turned": torch.randn(4, 5).T, "places": torch.randn(3, 2, dtype=torch.float64), "half": torch.randn(5).half(),
         "channels_last": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
     }  # fmt: skip
     save_weights(tmp_path / "new folder" / "weights.safetensors", weights)

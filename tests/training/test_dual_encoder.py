@@ -34,11 +34,13 @@ def test_the_full_encoder_has_608_million_parameters():
     with torch.device("meta"):
         encoder = build_model(load_config("paper").model).dual_encoder
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in encoder.named_children()}
-    assert counts["clip"] == 303_966_208 + 0  # open_clip's ViT-L/14 image tower with its projection
+    assert counts["clip"] == 303_966_208  # open_clip's ViT-L/14 image tower with its projection
     assert sum(counts.values()) // 1_000_000 == 608
 
 
-@pytest.mark.parametrize(("name", "mean", "std"), [("clip", CLIP_MEAN, CLIP_STD), ("dino", IMAGENET_MEAN, IMAGENET_STD)])
+@pytest.mark.parametrize(
+    ("name", "mean", "std"), [("clip", CLIP_MEAN, CLIP_STD), ("dino", IMAGENET_MEAN, IMAGENET_STD)]
+)
 def test_each_branch_gets_its_own_normalisation(name, mean, std):
     branches = {"clip": Tap([1.0]), "dino": Tap([1.0])}
     frames = random_frames()

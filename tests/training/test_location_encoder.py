@@ -11,7 +11,7 @@ GEOCLIP_AGREEMENT = 1e-5
 """SPEC 2.5."""
 
 PROJECTION_AGREEMENT = 1e-6
-"""GeoCLIP takes the square root of 3 in float32, 7e-9 relative to coordinates near 1; its own float32 is ten times worse."""
+"""GeoCLIP takes the square root of 3 in float32: an error of 1e-8 of coordinates near 1."""
 
 SEAM_STEP_DEG = 0.001
 """0.22 km between two points this far from 180 on either side, on the equator."""
@@ -28,7 +28,7 @@ def points(count=1000):
 
 @pytest.fixture(scope="module")
 def published():
-    geoclip = pytest.importorskip("geoclip", reason="the package geoclip holds the published weights: pip install geoclip")
+    geoclip = pytest.importorskip("geoclip", reason="pip install geoclip: it holds the published weights")
     return geoclip.LocationEncoder().eval()
 
 
@@ -47,8 +47,8 @@ def test_the_projection_is_geoclips(published):
 
 @torch.no_grad()
 def test_published_weights_give_geoclips_embeddings(published, ours):
-    # GeoCLIP's layers on coordinates projected in float64: its own float32 projection is off by 1e-7, which the phases of
-    # the finest branch multiply by 2 pi 256.
+    # GeoCLIP's layers on coordinates projected in float64: its own float32 projection is off by 1e-7, which the phases
+    # of the finest branch multiply by 2 pi 256.
     coordinates = equal_earth(points()).float()
     wanted = sum(getattr(published, f"LocEnc{index}")(coordinates) for index in range(3))
     assert (ours.sum_of_branches(points()) - wanted).abs().max() < GEOCLIP_AGREEMENT

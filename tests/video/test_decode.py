@@ -43,6 +43,7 @@ DECODED = {
 }
 DAMAGED = ("odd/truncated.mp4", "odd/no_initial_keyframe.ts")
 TINY_WH = (16, 12)
+ROOT = Path(__file__).resolve().parents[2]
 
 MATROSKA_ROUNDING_S = 0.001
 PIL_MEAN_LEVELS = 1.5  # measured 0.2 to 0.6; swscale's bicubic is a little sharper (C = 0.6 against 0.5)
@@ -257,7 +258,8 @@ def test_playlist_is_refused_by_ffmpeg_too(tmp_path: Path, steady_mp4: Path) -> 
 def _transport_stream(run_ffmpeg: Callable[..., bytes], size: str, offset_s: float) -> bytes:
     source = f"testsrc2=size={size}:rate=10:duration=1"
     return run_ffmpeg(
-        "-f", "lavfi", "-i", source, "-c:v", "mpeg2video", "-bf", 0, "-output_ts_offset", offset_s, "-f", "mpegts", "pipe:1"
+        "-f", "lavfi", "-i", source, "-c:v", "mpeg2video", "-bf", 0,
+        "-output_ts_offset", offset_s, "-f", "mpegts", "pipe:1",
     )  # fmt: skip
 
 
@@ -278,8 +280,10 @@ def test_a_change_of_size_on_the_way(clips: Path, run_ffmpeg: Callable[..., byte
     path.write_bytes(_transport_stream(run_ffmpeg, "64x48", 0) + _transport_stream(run_ffmpeg, "96x64", 3))
     with VideoDecoder(path, probe_video(path), TINY_WH) as decoder:
         frames = list(decoder)
-    assert decoder.frames_decoded == len(frames) == 20
-    assert frames[-1].media_time_s - frames[0].media_time_s == pytest.approx(3.9)
+    # The decoder of MPEG-2 gives up the last frame before the change.
+    assert decoder.frames_decoded == len(frames) == 19
+    assert decoder.errors == ()
+    assert frames[-1].media_time_s - frames[0].media_time_s == pytest.approx(3.8)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +317,9 @@ while name := line():
 def test_the_caller_keeps_its_standard_input(lossless_mov: Path) -> None:
     """The Python of ``while read f; do vidtag locate "$f"; done < list``: ffmpeg must not eat from the list."""
     names = f"{lossless_mov}\n" * 3
-    done = subprocess.run([sys.executable, "-c", READ_LOOP], input=names, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_LOOP], input=names, capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout == f"{lossless_mov} 5\n" * 3
     assert done.stderr == ""
 

@@ -14,11 +14,12 @@ from training.checkpoint import load_weights, save_weights, write_json
 from training.config import TrainingConfig, config_json
 from training.features import FeatureStore, cache_flights
 from training.flyover.calibrate import calibrate
-from training.flyover.card import CARD
 from training.flyover.evaluate import REGIONS, RowResult, markdown_table, measure
+from training.flyover.flights import draw_flights
 from training.flyover.gallery import SPACING_KM, flyover_gallery
 from training.flyover.imagery import STYLES, load_textures
 from training.flyover.rows import Row, ablation_rows, train_row
+from training.flyover.scene import render_clips
 from training.model.vidtag import VidTag, build_model
 from training.phases.backbones import pretrain_backbones
 from training.phases.locations import pretrain_locations
@@ -29,7 +30,7 @@ from vidtag_cli.pipeline.domain import fit_domain_model
 
 _log = logging.getLogger("training")
 
-_STREAMS = {"train": 10, "calibration": 11, "test": 12, "fiji": 13, "chukotka": 14, "above_70n": 15}
+_STREAMS = {"train": 10, "calibration": 11, "test": 12, "fiji": 13, "chukotka": 14, "above_70n": 15, "parity": 16}
 """Random streams of the sets of flights; none shares a number with another, so test flights are never trained on."""
 
 _REGION_CLIPS = 100
@@ -41,12 +42,14 @@ def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> 
     model = train_backbones(config, folder, textures)
     stores = cache_all(model, config, folder, textures)
     rows = train_rows(model, config, folder, stores["train"])
-    write_final(rows["georefiner"][1], config, folder, stores)
+    write_final(rows["georefiner"][1], config, folder, stores, textures)
     write_results(evaluate_rows(rows, config, stores), folder / "final")
 
 
-def write_final(model: VidTag, config: TrainingConfig, folder: Path, stores: dict[str, FeatureStore]) -> None:
-    """Write weights, configuration, gallery, domain and calibration of the finished model."""
+def write_final(
+    model: VidTag, config: TrainingConfig, folder: Path, stores: dict[str, FeatureStore], textures: Tensor
+) -> None:
+    """Write weights, configuration, gallery, domain, calibration and some pictures to compare engines on."""
     final = folder / "final"
     save_weights(final / "weights.safetensors", model.state_dict())
     (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
@@ -56,7 +59,9 @@ def write_final(model: VidTag, config: TrainingConfig, folder: Path, stores: dic
     np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
     fit = calibrate(model, stores["calibration"], stores["test"], domain, gallery, SPACING_KM**2, folder)
     write_json(final / "calibration.json", {**dataclasses.asdict(fit), "tables": {}})
-    write_json(final / "card.json", CARD)
+    flights = draw_flights(config.flights, 1, np.random.default_rng((config.seed, _STREAMS["parity"])))
+    frames = render_clips(textures, flights, config.model.frame_size_px, np.random.default_rng(config.seed))[0]
+    np.save(final / "parity_frames.npy", frames.cpu().numpy())
 
 
 def write_results(results: dict[str, dict[str, RowResult]], final: Path) -> None:

@@ -135,7 +135,9 @@ def _lines(found: dict[str, Any]) -> list[str]:
     ffmpeg = found["ffmpeg"]
     lines += [f"  ffmpeg: {ffmpeg['problem'] or ffmpeg['version'] + ', ' + ffmpeg['path']}", "", "engines"]
     for engine in found["engines"]:
-        lines.append(f"  {engine['name']} on {engine['device']}: {'ready' if engine['usable'] else engine['reason']}")
+        name, device = engine["name"], engine["device"]
+        reason = engine["reason"].removeprefix(f"{device}: ").removeprefix(f"{name}: ")
+        lines.append(f"  {name} on {device}: {'ready' if engine['usable'] else reason}")
     lines += ["", "models"]
     lines += [f"  {m['name']} ({m['origin']}): {m['problem'] or 'hashes right'}, {m['path']}" for m in found["models"]]
     default = found["default_model"]

@@ -1,7 +1,7 @@
 """Formulas of the sphere for numpy arrays and torch tensors alike.
 
-The module of the argument is used (``numpy`` or ``torch``), so training and runtime share one source and the runtime never
-imports torch. Coordinates are ``(..., 2)`` arrays of latitude, longitude in degrees; the Earth is a sphere of mean radius.
+The module of the argument is used (``numpy`` or ``torch``), so training and runtime share one source and the runtime
+never imports torch. Coordinates are ``(..., 2)`` arrays of latitude, longitude in degrees; the Earth is a sphere of mean radius.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ def _module_of(array: Array) -> ModuleType:
 
 def wrap_longitude_deg(lon_deg: Array) -> Array:
     """Return longitudes in [-180, 180) degrees."""
+    xp = _module_of(lon_deg)
     wrapped = (lon_deg + 180.0) % 360.0 - 180.0
     # The remainder of a tiny negative number rounds up to 360: 180 itself must not come out.
-    return _module_of(wrapped).where(wrapped >= 180.0, wrapped - 360.0, wrapped)
+    wrapped = xp.where(wrapped >= 180.0, wrapped - 360.0, wrapped)
+    # What is in range already stays as it is, to the last bit.
+    return xp.where((lon_deg >= -180.0) & (lon_deg < 180.0), lon_deg, wrapped)
 
 
 def haversine_km(from_latlon_deg: Array, to_latlon_deg: Array) -> Array:
@@ -69,8 +72,9 @@ def destination_latlon(latlon_deg: Array, bearing_deg: Array, distance_km: Array
     sin_angle, cos_angle = _sin_cos(angle, xp)
     sin_bearing, cos_bearing = _sin_cos(bearing, xp)
     sin_lat = (xp.sin(lat) * cos_angle + xp.cos(lat) * sin_angle * cos_bearing).clip(-1.0, 1.0)
-    y = sin_bearing * sin_angle * xp.cos(lat)
-    x = cos_angle - xp.sin(lat) * sin_lat
+    # Written without a factor cos(lat) on both, so that the bearing is not lost when the start is a pole.
+    y = sin_bearing * sin_angle
+    x = cos_angle * xp.cos(lat) - xp.sin(lat) * sin_angle * cos_bearing
     return xp.stack([xp.rad2deg(xp.arcsin(sin_lat)), wrap_longitude_deg(xp.rad2deg(lon + xp.arctan2(y, x)))], -1)
 
 

@@ -24,7 +24,7 @@ from vidtag_cli.video.info import VideoInfo
 _QUOTED_LINES = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
 class Frame:
     """One frame in use: its number among those in use, its presentation time, and its pixels (H, W, 3) uint8 RGB.
 

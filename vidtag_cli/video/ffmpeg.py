@@ -24,7 +24,7 @@ BINARY_VARIABLE = "VIDTAG_FFMPEG"
 Resize = Literal["squash", "center_crop"]
 
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int"
-"""Near to PIL's bicubic, with the same pixels from ffmpeg 5.1 to 9. ``param1`` would come nearer, but 5.1 misreads it."""
+"""Near to PIL's bicubic, with equal pixels from ffmpeg 5.1 to 9. ``param1`` would come nearer, but 5.1 misreads it."""
 
 SAMPLING_TOLERANCE_S = 0.001
 """Matroska rounds times to 1 ms, so a frame may stand that much before the sampling time it was made for."""
@@ -100,8 +100,8 @@ def decode_argv(
         frames = frames.filter("select", expr=selection_expression(sampling_fps))
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
     frames = _picture(_upright(frames, info), size_wh, resize)
-    # Far apart, so that the muxer, which counts in whole source frames, sees no two frames at one time.
-    frames = frames.filter("setpts", expr="N*1000/TB")
+    # The muxer counts in whole frames of the average rate and complains of two at one count: stretched time has none.
+    frames = frames.filter("setpts", expr="PTS*1000")
     output = ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")
     switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
     return [str(binary.path), *switches, "-filter_complex_threads", "1", *output.get_args()]

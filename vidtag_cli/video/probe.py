@@ -47,7 +47,7 @@ def probe_video(path: Path) -> VideoInfo:
             return _read_info(path, size_bytes, container)
     except av.error.FFmpegError as error:
         raise VideoError(
-            f"{path}: not a video that can be read ({error.strerror}); it may be damaged, or no video container at all; "
+            f"{path}: not a video that can be read ({error.strerror}); it may be damaged, or no video container; "
             "playlists and raw streams without times are refused: give the media file itself"
         ) from error
 

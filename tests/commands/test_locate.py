@@ -1,0 +1,189 @@
+"""The program as a shell script sees it: exit codes, streams, files, on real videos with a real (tiny) model."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from synthetic_video import write_video
+from tiny_bundle import write_tiny_bundle
+
+from vidtag_cli.bundle.contract import Calibration
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_tiny_bundle(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def shy_model(tmp_path_factory):
+    """A model that finds every frame too uncertain."""
+    parameters = {
+        "posterior_scale": 10.0, "radius50_factor": 1.0, "radius95_factor": 3.0, "place_radius_km": 100.0,
+        "max_domain_distance": 5.0, "max_radius95_km": 1e-6,
+    }  # fmt: skip
+    return write_tiny_bundle(
+        tmp_path_factory.mktemp("shy"), "shy", calibration=Calibration(parameters, {}, "not calibrated", {})
+    )
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return write_video(tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def vidtag(tmp_path):
+    """Run the program in an empty folder with a cache of its own."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+
+    def run(*arguments, **kwargs):
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "VIDTAG_HOME": str(tmp_path / "home")}
+        environment.pop("VIDTAG_MODEL", None)
+        return subprocess.run(
+            [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=folder, env=environment,
+            capture_output=True, text=True, check=False, **kwargs,
+        )  # fmt: skip
+
+    run.folder = folder
+    return run
+
+
+def test_all_formats_and_the_report_are_written(vidtag, clip, model):
+    outs = [argument for suffix in ("gpx", "kml", "geojson", "csv") for argument in ("--out", f"t.{suffix}")]
+    done = vidtag("locate", clip, "--model", model, *outs)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    report = json.loads((vidtag.folder / "t.report.json").read_text())
+    assert report["input"]["unchanged"] is True
+    assert report["input"]["sha256_before"] == hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert [point["media_time_s"] for point in report["estimates"]] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    for output in report["outputs"]:
+        assert hashlib.sha256((vidtag.folder / output["path"]).read_bytes()).hexdigest() == output["sha256"]
+
+
+def test_two_runs_give_the_same_tracks(vidtag, clip, model):
+    vidtag("locate", clip, "--model", model, "--out", "a.gpx")
+    vidtag("locate", clip, "--model", model, "--out", "b.gpx")
+    assert (vidtag.folder / "a.gpx").read_bytes() == (vidtag.folder / "b.gpx").read_bytes()
+
+
+def test_a_table_is_printed_when_nothing_is_written(vidtag, clip, model):
+    done = vidtag("locate", clip, "--model", model)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0].split()[:3] == ["FILE", "FRAME", "TIME_S"]
+    assert len(done.stdout.splitlines()) == 6
+    assert list(vidtag.folder.iterdir()) == []
+
+
+def test_json_is_one_line_on_stdout(vidtag, clip, model):
+    done = vidtag("locate", clip, "--model", model, "--json", "--out", "t.gpx")
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["inputs"][0]["summary"]["ok"] == 5
+
+
+def test_stdout_takes_the_document_alone(vidtag, clip, model):
+    done = vidtag("locate", clip, "--model", model, "--out", "-", "--format", "gpx")
+    assert done.stdout.startswith("<?xml")
+    assert vidtag("locate", clip, "--model", model, "--out", "-").returncode == 2
+
+
+def test_nothing_is_overwritten_without_force(vidtag, clip, model):
+    (vidtag.folder / "t.gpx").write_text("mine")
+    assert vidtag("locate", clip, "--model", model, "--out", "t.gpx").returncode == 5
+    assert (vidtag.folder / "t.gpx").read_text() == "mine"
+    assert vidtag("locate", clip, "--model", model, "--out", "t.gpx", "--force").returncode == 0
+    assert (vidtag.folder / "t.gpx").read_text() != "mine"
+
+
+def test_the_input_is_never_an_output(vidtag, clip, model):
+    link = vidtag.folder / "link.gpx"
+    link.symlink_to(clip)
+    before = clip.read_bytes()
+    assert vidtag("locate", clip, "--model", model, "--out", "link.gpx", "--force").returncode == 5
+    assert clip.read_bytes() == before
+
+
+def test_abstaining_everywhere_is_a_result_with_its_own_code(vidtag, clip, shy_model):
+    done = vidtag("locate", clip, "--model", shy_model, "--out", "t.gpx", "--out", "t.geojson")
+    assert done.returncode == 8, done.stderr
+    assert "too uncertain" in done.stderr
+    features = json.loads((vidtag.folder / "t.geojson").read_text())["features"]
+    assert [feature["geometry"] for feature in features] == [None] * 5
+    report = json.loads((vidtag.folder / "t.report.json").read_text())
+    assert (report["run"]["exit_code"], report["summary"]["ok"]) == (8, 0)
+    again = vidtag("locate", clip, "--model", shy_model, "--out", "u.gpx", "--exit-zero-on-abstain")
+    assert again.returncode == 0
+
+
+@pytest.mark.parametrize(("name", "content", "code"), [
+    ("absent.mp4", None, 3), ("empty.mp4", b"", 3), ("text.mp4", b"not a video at all\n" * 200, 4),
+])  # fmt: skip
+def test_bad_inputs_have_their_codes_and_leave_nothing(vidtag, tmp_path, model, name, content, code):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    done = vidtag("locate", path, "--model", model, "--out", "t.gpx")
+    assert done.returncode == code, done.stderr
+    assert name in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(vidtag.folder.iterdir()) == []
+
+
+def test_no_model_named_is_an_error_that_says_how(vidtag, clip):
+    done = vidtag("locate", clip, "--out", "t.gpx")
+    assert done.returncode == 6
+    assert "--model" in done.stderr
+
+
+def test_an_expected_hash_that_differs_stops_before_decoding(vidtag, clip, model):
+    done = vidtag("locate", clip, "--model", model, "--out", "t.gpx", "--expect-sha256", "0" * 64)
+    assert done.returncode == 7
+    assert list(vidtag.folder.iterdir()) == []
+
+
+def test_one_bad_file_does_not_end_a_batch(vidtag, tmp_path, clip, model):
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"nothing")
+    out = vidtag.folder / "out"
+    out.mkdir()
+    done = vidtag("locate", bad, clip, "--model", model, "--out-dir", out, "--format", "gpx,csv", "--json")
+    assert done.returncode == 9
+    codes = [entry["exit_code"] for entry in json.loads(done.stdout)["inputs"]]
+    assert codes == [4, 0]
+    digest = hashlib.sha256(clip.read_bytes()).hexdigest()[:8]
+    names = {f"clip.{digest}.gpx", f"clip.{digest}.csv", f"clip.{digest}.report.json"}
+    assert {path.name for path in out.iterdir()} == names
+
+
+def test_a_shell_loop_that_reads_names_from_stdin_sees_every_line(tmp_path, model, vidtag):
+    """ffmpeg without -nostdin eats the loop's input."""
+    names = [write_video(tmp_path / f"clip {number}.mp4", seconds=1.0) for number in range(3)]
+    (tmp_path / "list").write_text("".join(f"{name}\n" for name in names))
+    script = 'while IFS= read -r f; do "$1" -m vidtag_cli locate "$f" --model "$2" -q >/dev/null && echo "$f"; done < "$3"'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", sys.executable, str(model), str(tmp_path / "list")],
+        capture_output=True, text=True, check=False, cwd=os.getcwd(),
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == [str(name) for name in names], done.stderr
+
+
+def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
+    odd = write_video(tmp_path / "two\nlines.mp4", seconds=1.0)
+    (tmp_path / "list").write_bytes(os.fsencode(odd) + b"\0")
+    done = vidtag("locate", "--files-from", tmp_path / "list", "-0", "--model", model, "--json")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["clip.mp4", "--out", "a.gpx", "--out-dir", "."], ["clip.mp4", "--fps", "1", "--all-frames"],
+    ["clip.mp4", "--format", "gpx"], ["clip.mp4", "--out", "a.xyz"], ["-"],
+    ["clip.mp4", "--out", "a.gpx", "--geojson-shape", "line"],
+])  # fmt: skip
+def test_contradictions_are_wrong_usage(vidtag, arguments):
+    assert vidtag("locate", *arguments).returncode == 2

@@ -1,0 +1,91 @@
+"""Models with random weights at true size, and the demo model's bundle, exported once for all tests."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.about_model import read_about
+from export.bundle import export_bundle
+from training.config import load_config
+from training.model.vidtag import build_model
+from training.rounding import round_weights_
+from vidtag_cli.bundle.contract import Calibration
+
+CALIBRATION = Calibration(
+    {"posterior_scale": 20.0}, {"levels": [0.5, 0.95]}, "made up for a test", {"coverage95": 0.95}
+)
+
+
+def random_model(config):
+    """Return a model whose batch norms have statistics of their own, as training leaves them."""
+    torch.manual_seed(0)
+    model = build_model(config.model)
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)
+            nn.init.normal_(module.weight, mean=1.0, std=0.2)
+            nn.init.normal_(module.bias, std=0.2)
+    return round_weights_(model).eval()
+
+
+def random_places(count, seed=0):
+    rng = np.random.default_rng(seed)
+    lat_deg = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    return np.stack([lat_deg, rng.uniform(-180, 180, count)], -1)
+
+
+def bundle_parts(config, gallery_points=2000):
+    """Return the keyword arguments of ``export_bundle`` beside the model."""
+    width = config.model.feature_dim
+    return {
+        "about": read_about(config.name),
+        "gallery_latlon_deg": random_places(gallery_points),
+        "calibration": CALIBRATION,
+        "domain_arrays": {"mean": np.zeros(width, np.float32), "whitening": np.eye(width, dtype=np.float32)},
+        "metrics": {"median_km": 75.0},
+    }
+
+
+@pytest.fixture(scope="session")
+def flyover_config():
+    return load_config("flyover")
+
+
+@pytest.fixture(scope="session")
+def flyover_model(flyover_config):
+    return random_model(flyover_config)
+
+
+@pytest.fixture(scope="session")
+def flyover_export(flyover_config, flyover_model, tmp_path_factory):
+    """Return the bundle and its parity report."""
+    out = tmp_path_factory.mktemp("export") / "flyover.vidtag"
+    return export_bundle(flyover_model, flyover_config, out, **bundle_parts(flyover_config))
+
+
+@pytest.fixture(scope="session")
+def paper_config():
+    """Return the paper's widths with one layer of each backbone: small enough to export in a test."""
+    config = load_config("paper")
+    model = dataclasses.replace(
+        config.model,
+        clip=dataclasses.replace(config.model.clip, layers=1),
+        dino=dataclasses.replace(config.model.dino, layers=1),
+    )
+    return dataclasses.replace(config, model=model)
+
+
+@pytest.fixture(scope="session")
+def paper_export(paper_config, tmp_path_factory):
+    """Return the bundle of the cut paper model and its parity report."""
+    out = tmp_path_factory.mktemp("paper") / "cut.vidtag"
+    return export_bundle(random_model(paper_config), paper_config, out, **bundle_parts(paper_config, 500))
+
+
+@pytest.fixture
+def flyover_parts(flyover_config):
+    return bundle_parts(flyover_config)

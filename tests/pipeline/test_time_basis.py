@@ -1,0 +1,42 @@
+"""Absolute time has a stated basis or is not given."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+
+from vidtag_cli.errors import UsageError
+from vidtag_cli.pipeline.time_basis import choose_time_basis, parse_start_time
+
+NOON = datetime(2024, 5, 17, 12, 0, tzinfo=UTC)
+
+
+def video(creation=None, apple=None):
+    return SimpleNamespace(creation_time=creation, apple_creation_date=apple)
+
+
+def test_the_user_comes_first():
+    basis = choose_time_basis(video(NOON, NOON), NOON + timedelta(hours=1))
+    assert (basis.source, basis.start_time_utc) == ("user", NOON + timedelta(hours=1))
+
+
+def test_apples_date_is_taken_with_its_zone():
+    local = NOON.astimezone(timezone(timedelta(hours=3)))
+    basis = choose_time_basis(video(NOON, local), None)
+    assert (basis.source, basis.start_time_utc) == ("apple_creationdate", NOON)
+
+
+def test_creation_time_is_never_used():
+    basis = choose_time_basis(video(NOON), None)
+    assert (basis.source, basis.start_time_utc) == ("none", None)
+    assert "zone" in basis.note
+
+
+@pytest.mark.parametrize("text", ["2024-05-17T09:30:05", "yesterday", "2024-13-01T00:00:00Z"])
+def test_a_start_time_without_zone_or_sense_is_wrong_usage(text):
+    with pytest.raises(UsageError):
+        parse_start_time(text)
+
+
+def test_an_offset_is_turned_into_utc():
+    assert parse_start_time("2024-05-17T14:00:00+02:00") == NOON

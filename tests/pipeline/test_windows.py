@@ -1,0 +1,78 @@
+"""Windows cover every frame once in the output, whatever the length and however the frames arrive."""
+
+import numpy as np
+import pytest
+
+from vidtag_cli.pipeline.windows import blend_windows, window_weights
+
+FRAMES, OVERLAP = 16, 8
+FLOAT32_SUM = 1e-5  # weighted means of values of order one in float32
+
+
+def features(count, width=3):
+    return np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
+
+
+def batches(values, size):
+    return [values[begin : begin + size] for begin in range(0, len(values), size)]
+
+
+def run(values, size, run_window, frames=FRAMES, overlap=OVERLAP):
+    outputs = list(blend_windows(batches(values, size), frames, overlap, run_window))
+    return np.concatenate([output["x"] for output in outputs]) if outputs else np.zeros((0, values.shape[1]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 100])
+@pytest.mark.parametrize("size", [1, 5, 16, 32])
+def test_a_window_that_changes_nothing_gives_the_features_back(count, size):
+    values = features(count)
+    np.testing.assert_allclose(run(values, size, lambda z: {"x": z}), values, atol=FLOAT32_SUM)
+
+
+@pytest.mark.parametrize("count", [5, 16, 17, 24, 40, 41, 47, 48])
+@pytest.mark.parametrize("overlap", [0, 1, 8, 15])
+def test_equals_the_plain_definition(count, overlap):
+    """The plain definition: all windows over the whole array, weighted sums, no streaming."""
+    values = features(count)
+
+    def window(z):  # depends on all frames of the window and on the position in it
+        return {"x": z * np.arange(1, len(z) + 1, dtype=np.float32)[:, None] + z.mean(0)}
+
+    stride = FRAMES - overlap
+    starts = [0] if count < FRAMES else list(range(0, count - FRAMES + 1, stride))
+    if count > FRAMES and starts[-1] + FRAMES < count:
+        starts.append(count - FRAMES)
+    sums, weights = np.zeros_like(values), np.zeros(count, np.float32)
+    for start in starts:
+        part = values[start : start + FRAMES]
+        weight = window_weights(len(part))
+        sums[start : start + FRAMES] += window(part)["x"] * weight[:, None]
+        weights[start : start + FRAMES] += weight
+    expected = sums / weights[:, None]
+    np.testing.assert_allclose(run(values, 7, window, overlap=overlap), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_every_window_of_a_long_clip_is_full():
+    lengths = []
+
+    def window(z):
+        lengths.append(len(z))
+        return {"x": z}
+
+    run(features(45), 4, window)
+    assert set(lengths) == {FRAMES}
+
+
+def test_outputs_come_before_the_clip_ends():
+    """Bounded memory rests on this: after n frames all but the last window's are final."""
+    consumed = 0
+
+    def source():
+        nonlocal consumed
+        for _ in range(100):
+            consumed += 1
+            yield features(8)
+
+    stream = blend_windows(source(), FRAMES, OVERLAP, lambda z: {"x": z})
+    next(stream)
+    assert consumed == 2
