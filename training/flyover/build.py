@@ -41,15 +41,17 @@ def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> 
     textures = load_textures(device)
     model = train_backbones(config, folder, textures)
     stores = cache_all(model, config, folder, textures)
-    rows = train_rows(model, config, folder, stores["train"])
+    rows = train_full(model, config, folder, stores["train"])
     write_final(rows["georefiner"][1], config, folder, stores, textures)
+    _log.info("%s: ready for export; the ablation rows follow", folder / "final")
+    rows |= train_ablations(model, config, folder, stores["train"])
     write_results(evaluate_rows(rows, config, stores), folder / "final")
 
 
 def write_final(
     model: VidTag, config: TrainingConfig, folder: Path, stores: dict[str, FeatureStore], textures: Tensor
 ) -> None:
-    """Write weights, configuration, gallery, domain, calibration and some pictures to compare engines on."""
+    """Write weights, configuration, gallery, domain, calibration, metrics and some pictures to compare engines on."""
     final = folder / "final"
     save_weights(final / "weights.safetensors", model.state_dict())
     (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
@@ -59,24 +61,24 @@ def write_final(
     np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
     fit = calibrate(model, stores["calibration"], stores["test"], domain, gallery, SPACING_KM**2, folder)
     write_json(final / "calibration.json", {**dataclasses.asdict(fit), "tables": {}})
+    best = measure(stores["test"], predict_clips(model, stores["test"], gallery, refine=True))
+    shares = {f"test_share_within_{limit}_km": share for limit, share in best.share_within.items()}
+    write_json(final / "metrics.json", {
+        "test_flights": float(best.clips), "test_median_km": best.median_km, **shares,
+        "test_mean_dfd_km": best.mean_dfd_km, "test_mean_mrd_km": best.mean_mrd_km,
+    })  # fmt: skip
     flights = draw_flights(config.flights, 1, np.random.default_rng((config.seed, _STREAMS["parity"])))
     frames = render_clips(textures, flights, config.model.frame_size_px, np.random.default_rng(config.seed))[0]
     np.save(final / "parity_frames.npy", frames.cpu().numpy())
 
 
 def write_results(results: dict[str, dict[str, RowResult]], final: Path) -> None:
-    """Write the ablation tables as JSON and Markdown, and the flat figures that travel in the bundle."""
+    """Write the ablation tables as JSON and Markdown."""
     write_json(final / "results.json", {
         name: {subset: dataclasses.asdict(result) for subset, result in subsets.items()}
         for name, subsets in results.items()
     })  # fmt: skip
     (final / "results.md").write_text(results_markdown(results), "utf-8")
-    best = results["georefiner"]["test"]
-    shares = {f"test_share_within_{limit}_km": share for limit, share in best.share_within.items()}
-    write_json(final / "metrics.json", {
-        "test_flights": float(best.clips), "test_median_km": best.median_km, **shares,
-        "test_mean_dfd_km": best.mean_dfd_km, "test_mean_mrd_km": best.mean_mrd_km,
-    })  # fmt: skip
 
 
 def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> VidTag:
@@ -115,18 +117,22 @@ def cache_all(model: VidTag, config: TrainingConfig, folder: Path, textures: Ten
     }
 
 
-def train_rows(
+def train_full(
     base: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore
 ) -> dict[str, tuple[Row, VidTag]]:
-    """Return the trained model of every ablation row; the last is the full model."""
-    trained: dict[str, tuple[Row, VidTag]] = {}
-    # The full model first: it is the one the bundle needs.
-    for row in sorted(ablation_rows(config), key=lambda row: not row.tempgeo):
-        if row.refine:
-            trained[row.name] = row, _refine(trained["tempgeo"][1], config, folder / row.name, store)
-        else:
-            trained[row.name] = row, train_row(base, row, config, store, folder / row.name)
-    return trained
+    """Return the rows that are stages of the full model: Phase I with TempGeo, and GeoRefiner on top of it."""
+    rows = {row.name: row for row in ablation_rows(config)}
+    first = train_row(base, rows["tempgeo"], config, store, folder / "tempgeo")
+    refined = _refine(first, config, folder / "georefiner", store)
+    return {"tempgeo": (rows["tempgeo"], refined), "georefiner": (rows["georefiner"], refined)}
+
+
+def train_ablations(
+    base: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore
+) -> dict[str, tuple[Row, VidTag]]:
+    """Return the rows without TempGeo, each with a Phase I of its own."""
+    rows = [row for row in ablation_rows(config) if not row.tempgeo]
+    return {row.name: (row, train_row(base, row, config, store, folder / row.name)) for row in rows}
 
 
 def _refine(model: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore) -> VidTag:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from training.features import FeatureStore
 from training.model.frame_mlp import FrameMlp
 from training.model.vidtag import VidTag
 from training.phases.phase_one import train_phase_one
-
-_log = logging.getLogger("training")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,6 @@ def train_row(base: VidTag, row: Row, config: TrainingConfig, store: FeatureStor
     if finished.is_file():
         model.load_state_dict(load_weights(finished))
         return model
-    recipe = dataclasses.replace(config.phase_one)
-    train_phase_one(model, recipe, store, folder, config.seed, branch=row.branch, name=f"phase_one {row.name}")
+    train_phase_one(model, config.phase_one, store, folder, config.seed, branch=row.branch, name=f"phase_one {row.name}")
     save_weights(finished, model.state_dict())
     return model

@@ -148,11 +148,10 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame |
 def _orientation(frame: VideoFrame | None) -> tuple[Orientation, tuple[str, ...]]:
     if frame is None:
         return Orientation(), ("no frame could be decoded at the start, so a rotation would not be known",)
-    matrix = next((item for item in frame.side_data if item.type == SideDataType.DISPLAYMATRIX), None)
-    if matrix is None:
-        return Orientation(), ()
     try:
-        orientation = orientation_from_matrix(bytes(matrix))
+        orientation = orientation_from_matrix(bytes(frame.side_data[SideDataType.DISPLAYMATRIX]))
+    except KeyError:
+        return Orientation(), ()
     except ValueError as error:
         return Orientation(), (f"display matrix ignored: {error}",)
     if not orientation.is_exact:

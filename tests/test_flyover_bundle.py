@@ -1,0 +1,79 @@
+"""The model that ships: whole, small enough, right on its own clip, silent on everything else."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vidtag_cli.bundle.load import load_bundle
+from vidtag_cli.bundle.registry import find_model
+
+ROOT = Path(__file__).parents[1]
+MEDIA = ROOT.parent / "shared" / "media"
+BUNDLE_LIMIT_BYTES, CLIP_LIMIT_BYTES = 25_000_000, 1_000_000
+STREET_AND_PHONE = [
+    "street/lund_walk_29f_1fps.mp4", "street/london_euston_hevc_vfr.mp4", "street/california_freeway_dashcam.mp4",
+    "phone/rotated90_hunan_location.mp4", "phone/rotated90_israel_iso6709.mov", "phone/null_island.mp4",
+    "phone/thermal gaps 2s.mp4", "gps/gopro_max_carlsbad.mp4", "gps/gopro_hero5_carlsbad.mp4", "gps/gopro_hero8_no_lock.mp4",
+]  # fmt: skip
+
+
+def vidtag(*arguments, cwd):
+    environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(cwd / "cache"))}
+    return subprocess.run(
+        [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=cwd, env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    """One cache for this file, so that the gallery is embedded once."""
+    previous = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if previous is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = previous
+
+
+def test_the_bundle_is_whole_and_small():
+    path = find_model("flyover")
+    load_bundle(path, verify=True)
+    assert sum(file.stat().st_size for file in path.iterdir()) <= BUNDLE_LIMIT_BYTES
+    clip = ROOT / "vidtag_cli" / "data" / "demo" / "flyover_demo.mp4"
+    assert clip.stat().st_size <= CLIP_LIMIT_BYTES
+
+
+def test_the_demo_locates_its_clip(tmp_path, shared_cache):
+    done = vidtag("demo", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["median_error_km"] < 100.0  # the share of held-out flights within 100 km is in the README
+    written = {path.name for path in (tmp_path / "vidtag-demo").iterdir()}
+    suffixes = ("gpx", "kml", "geojson", "csv", "report.json")
+    assert written == {f"flyover_demo.{suffix}" for suffix in suffixes}
+
+
+def test_the_demo_prints_the_honest_sentence(tmp_path, shared_cache):
+    done = vidtag("demo", cwd=tmp_path)
+    assert "knows the globe from above and nothing else" in done.stdout
+    assert vidtag("demo", cwd=tmp_path).returncode == 5  # its outputs exist now
+
+
+@pytest.mark.parametrize("name", STREET_AND_PHONE)
+def test_street_and_phone_video_is_abstained_on(name, tmp_path, shared_cache):
+    if not (MEDIA / name).is_file():
+        pytest.skip(f"test clip absent: {MEDIA / name}")
+    done = vidtag("locate", MEDIA / name, "--model", "flyover", "--out", "t.geojson", "--out", "t.gpx", cwd=tmp_path)
+    assert done.returncode == 8, done.stderr
+    features = json.loads((tmp_path / "t.geojson").read_text())["features"]
+    assert features
+    assert all(feature["geometry"] is None for feature in features)
+    assert (tmp_path / "t.report.json").is_file()
+
+
