@@ -1,1 +1,3 @@
-"""Training of the VidTAG model: networks, data, losses, phases, evaluation. Run from a checkout: ``python -m training``."""
+"""Training of the VidTAG model: networks, data, losses, phases, evaluation. Run from a checkout: ``python -m
+training``.
+"""

@@ -40,6 +40,8 @@ class DinoConfig:
 
 @dataclass(frozen=True, slots=True)
 class LocationConfig:
+    """The location encoder: kind of projection and deviations of the Fourier branches."""
+
     kind: str
     sigmas: tuple[float, ...]
     frequencies: int = 256
@@ -119,6 +121,8 @@ class FlightConfig:
 
 @dataclass(frozen=True, slots=True)
 class CacheConfig:
+    """How many flights each set of cached features holds."""
+
     train_clips: int
     calibration_clips: int
     test_clips: int
@@ -140,7 +144,9 @@ class TrainingConfig:
 
 
 def load_config(name_or_path: str) -> TrainingConfig:
-    """Return the configuration of a preset's name or a TOML file; raises ValueError for unknown, missing or ill-typed keys."""
+    """Return the configuration of a preset's name or a TOML file; raises ValueError for unknown, missing or ill-typed
+    keys.
+    """
     path = PRESET_FOLDER / f"{name_or_path}.toml"
     if not path.is_file():
         path = Path(name_or_path)

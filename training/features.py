@@ -49,8 +49,8 @@ def cache_flights(
 ) -> FeatureStore:  # fmt: skip
     """Return the features of ``count`` flights, computing those that a killed run has not.
 
-    ``stream`` separates the splits: flights of different streams share no random numbers. A store made by other weights or
-    settings is refused by ValueError, never mixed.
+    ``stream`` separates the splits: flights of different streams share no random numbers. A store made by other
+    weights or settings is refused by ValueError, never mixed.
     """
     if config.flights is None:
         raise ValueError(f"preset {config.name} has no [flights]")
@@ -59,9 +59,7 @@ def cache_flights(
     identity = {"count": count, "stream": stream, "box": list(box) if box else None, "weights": _fingerprint(encoder)}
     done = _resume_point(folder, identity)
     shape = (count, config.flights.frames, config.model.feature_dim)
-    features = np.lib.format.open_memmap(
-        folder / "features.npy", "r+" if done else "w+", dtype=np.float16, shape=shape
-    )
+    features = np.lib.format.open_memmap(folder / "features.npy", "r+" if done else "w+", dtype=np.float16, shape=shape)
     np.save(folder / "latlon_deg.npy", flights.latlon_deg)
     np.save(folder / "style.npy", flights.style)
     for begin in range(done, count, CLIPS_PER_STEP):
@@ -110,5 +108,7 @@ def _resume_point(folder: Path, identity: dict[str, object]) -> int:
     stored = json.loads(path.read_text("utf-8"))
     done = int(stored.pop("done"))
     if stored != identity:
-        raise ValueError(f"{folder}: these features were made by {stored}, not by {identity}; remove the folder to redo")
+        raise ValueError(
+            f"{folder}: these features were made by {stored}, not by {identity}; remove the folder to redo"
+        )
     return done

@@ -53,8 +53,8 @@ def run_loop(
 ) -> None:
     """Run ``step`` until ``steps`` are done, going on from the folder's checkpoint if there is one.
 
-    Every step seeds the random numbers by its own number, and draws its batch from that number alone, so a killed run goes on
-    exactly as an uninterrupted one. ``modules`` must hold all state that steps change.
+    Every step seeds the random numbers by its own number, and draws its batch from that number alone, so a killed run
+    goes on exactly as an uninterrupted one. ``modules`` must hold all state that steps change.
     """
     folder.mkdir(parents=True, exist_ok=True)
     done = load_state(folder, modules, optimizer)

@@ -8,7 +8,10 @@ from torch.nn import functional
 
 
 def frame_to_location_loss(
-    frame_embedding: Tensor, location_embedding: Tensor, logit_scale: Tensor, extra_location_embedding: Tensor | None = None
+    frame_embedding: Tensor,
+    location_embedding: Tensor,
+    logit_scale: Tensor,
+    extra_location_embedding: Tensor | None = None,
 ) -> Tensor:
     """Return the Phase I loss (Eq. 1): cross-entropy of each frame (N, E) against its own location among all (N, E).
 
@@ -30,8 +33,9 @@ def symmetric_loss(frame_embedding: Tensor, location_embedding: Tensor, logit_sc
 def identity_loss(refined: Tensor, truth: Tensor, alpha: float = 10.0, beta: float = 1.0) -> Tensor:
     """Return the weighted loss of Eqs. 2-5 for embeddings (N, E): ``refined @ truth.T`` against the identity.
 
-    ``M = (S - I)^2``; the loss is ``alpha (mean of the upper triangle + mean of the lower) + beta mean of the diagonal``. The
-    printed ``G' G'^T`` has a diagonal of ones whatever the network does, so the truth stands on the right here.
+    ``M = (S - I)^2``; the loss is ``alpha (mean of the upper triangle + mean of the lower) + beta mean of the
+    diagonal``. The printed ``G' G'^T`` has a diagonal of ones whatever the network does, so the truth stands on the
+    right here.
     """
     count = len(refined)
     error = (refined @ truth.T - torch.eye(count, device=refined.device, dtype=refined.dtype)) ** 2

@@ -8,7 +8,9 @@ from vidtag_cli.geo.sphere import wrap_longitude_deg
 
 
 def put_on_sphere(latlon_deg: np.ndarray) -> np.ndarray:
-    """Return positions (..., 2) whose latitude may have left [-90, 90] carried over the pole, longitude in [-180, 180)."""
+    """Return positions (..., 2) whose latitude may have left [-90, 90] carried over the pole, longitude in [-180,
+    180).
+    """
     lat = wrap_longitude_deg(latlon_deg[..., 0])
     beyond = np.abs(lat) > 90.0
     over_pole = np.where(lat > 0.0, 180.0 - lat, -180.0 - lat)
@@ -25,8 +27,8 @@ def disturb_positions(
 ) -> np.ndarray:
     """Return noisy positions (B, T, 2) in degrees of true ones.
 
-    A share of the clips collapses to one of its own points; the frames of the others jitter, each coordinate by an amount
-    from ``jitter_deg`` with a sign of its own. Then every clip is shifted as a whole, per coordinate.
+    A share of the clips collapses to one of its own points; the frames of the others jitter, each coordinate by an
+    amount from ``jitter_deg`` with a sign of its own. Then every clip is shifted as a whole, per coordinate.
     """
     clips, frames, _ = latlon_deg.shape
     chosen = rng.integers(0, frames, clips)

@@ -13,8 +13,8 @@ _KEEP = ("frequency",)
 def round_weights_(module: nn.Module) -> nn.Module:
     """Round every parameter of two or more dimensions to the nearest float16 value, in place, and return the module.
 
-    Vectors (biases, norms, their running statistics) are small and stay as they are. Raises ValueError for a weight too large
-    for float16.
+    Vectors (biases, norms, their running statistics) are small and stay as they are. Raises ValueError for a weight
+    too large for float16.
     """
     for name, parameter in module.named_parameters():
         if parameter.ndim < 2 or name.rsplit(".", 1)[-1] in _KEEP:

@@ -27,9 +27,9 @@ class Candidate:
 class TrackPoint:
     """The estimate for one analysed frame.
 
-    ``media_time_s`` is the container's presentation timestamp. ``radius50_m`` and ``radius95_m`` are the radii inside which
-    the stated share of validation frames had their true place. A point with status ``abstained`` has no position and says why
-    in ``abstain_reason``.
+    ``frame_index`` counts all frames of the video from 0, also those not analysed. ``media_time_s`` is the container's
+    presentation timestamp. ``radius50_m`` and ``radius95_m`` are the radii inside which the stated share of validation
+    frames had their true place. A point with status ``abstained`` has no position and says why in ``abstain_reason``.
     """
 
     frame_index: int

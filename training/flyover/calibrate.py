@@ -76,16 +76,18 @@ def calibrate(
     }
     measured = _measure(model, gallery, domain, test, gallery_latlon_deg, parameters)
     statement = (
-        f"Radii hold the stated share of frames of {len(calibration)} held-out flights; on {len(test)} further flights the "
-        f"95 % circle held the true place of {100 * measured['coverage95']:.1f} % of the located frames and the 50 % circle "
-        f"of {100 * measured['coverage50']:.1f} %. Frames of one flight are not independent."
+        f"Radii hold the stated share of frames of {len(calibration)} held-out flights; on {len(test)} further flights "
+        f"the 95 % circle held the true place of {100 * measured['coverage95']:.1f} % of the located frames and the "
+        f"50 % circle of {100 * measured['coverage50']:.1f} %. Frames of one flight are not independent."
     )
     _log.info("calibration: %s, measured %s", parameters, measured)
     return CalibrationFit(parameters, measured, statement)
 
 
 def conformal_quantile(ratios: np.ndarray, share: float) -> float:
-    """Return the split-conformal quantile of nonconformity scores: the smallest with a guarantee for one more such score."""
+    """Return the split-conformal quantile of nonconformity scores: the smallest with a guarantee for one more such
+    score.
+    """
     rank = min(1.0, np.ceil((ratios.size + 1) * share) / ratios.size)
     return float(np.quantile(ratios, rank, method="higher"))
 

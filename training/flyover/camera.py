@@ -16,8 +16,8 @@ SUPERSAMPLING = 2
 def ground_positions(latlon_deg: Tensor, heading_deg: Tensor, footprint_km: Tensor, size_px: int) -> Tensor:
     """Return the positions (N, P, P, 2) in degrees float32 that the pixels of N pictures look at.
 
-    The picture's top is the heading. The ground is the plane that touches the sphere under the camera, so the view is right
-    across the antimeridian and over a pole.
+    The picture's top is the heading. The ground is the plane that touches the sphere under the camera, so the view is
+    right across the antimeridian and over a pole.
     """
     up = unit_vector(latlon_deg.double()).float()  # (N, 3)
     lat, lon = torch.deg2rad(latlon_deg).float().unbind(-1)

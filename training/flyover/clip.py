@@ -28,7 +28,9 @@ _CONSTANT_QUALITY = 25
 
 
 def demo_flight(config: TrainingConfig) -> Flights:
-    """Return the first flight that the seed gives over the Mediterranean, one position a second: chosen by place, not by error."""
+    """Return the first flight that the seed gives over the Mediterranean, one position a second: chosen by place, not
+    by error.
+    """
     if config.flights is None:
         raise ValueError(f"preset {config.name} has no [flights]")
     return draw_flights(config.flights, 1, np.random.default_rng((config.seed, STREAM)), BOX, frames=SECONDS + 1)
@@ -45,7 +47,9 @@ def film_positions(flight: Flights) -> Flights:
 
 
 def write_demo_clip(config: TrainingConfig, folder: Path) -> None:
-    """Write ``flyover_demo.mp4`` (H.264) and ``flyover_demo.truth.csv`` (media time in seconds, latitude, longitude)."""
+    """Write ``flyover_demo.mp4`` (H.264) and ``flyover_demo.truth.csv`` (media time in seconds, latitude,
+    longitude).
+    """
     film = film_positions(demo_flight(config))
     frames = render_clips(
         load_textures(), film, SIZE_PX, np.random.default_rng((config.seed, STREAM, 1)), jitter=False

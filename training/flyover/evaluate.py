@@ -38,7 +38,8 @@ class RowResult:
 def measure(store: FeatureStore, predicted_latlon_deg: np.ndarray, chosen: np.ndarray | None = None) -> RowResult:
     """Return the metrics of predictions (B, T, 2) against the store's truth, of all clips or of those ``chosen`` (B,).
 
-    The confidence interval of the median comes from 1,000 bootstrap draws of whole clips: frames of a clip are not independent.
+    The confidence interval of the median comes from 1,000 bootstrap draws of whole clips: frames of a clip are not
+    independent.
     """
     keep = np.ones(len(store), bool) if chosen is None else chosen
     truth, predicted = store.latlon_deg[keep], predicted_latlon_deg[keep]
@@ -71,6 +72,7 @@ def markdown_table(results: dict[str, RowResult]) -> str:
         low, high = result.median_ci95_km
         lines.append(
             f"| {name} | {result.clips} | {result.median_km:.1f} ({low:.1f}-{high:.1f}) | {shares} | "
-            f"{result.mean_dfd_km:.0f} ({result.mean_dfd_deg:.2f}) | {result.mean_mrd_km:.0f} ({result.mean_mrd_deg:.2f}) |"
+            f"{result.mean_dfd_km:.0f} ({result.mean_dfd_deg:.2f}) | "
+            f"{result.mean_mrd_km:.0f} ({result.mean_mrd_deg:.2f}) |"
         )
     return "\n".join(lines) + "\n"

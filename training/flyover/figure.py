@@ -39,7 +39,9 @@ def draw_track(track_geojson: Path, truth_csv: Path, out: Path, margin_deg: floa
     for index, (_, lat, lon, radius_m) in enumerate(estimates):
         ring = geodesic_circle((lat, lon), radius_m / 1000.0)
         ring = np.concatenate([ring, ring[:1]])
-        axes.plot(ring[:, 1], ring[:, 0], color="#ffd166", lw=0.7, alpha=0.7, label="95 % circle" if index == 0 else None)
+        axes.plot(
+            ring[:, 1], ring[:, 0], color="#ffd166", lw=0.7, alpha=0.7, label="95 % circle" if index == 0 else None
+        )
         axes.plot([lon, true_at[index, 1]], [lat, true_at[index, 0]], color="white", lw=0.6)
     axes.plot(truth[:, 2], truth[:, 1], color="#06d6a0", lw=2.0, label="true track")
     axes.plot(estimates[:, 2], estimates[:, 1], "o", color="#ef476f", ms=4, mec="white", mew=0.5, label="estimates")

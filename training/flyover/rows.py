@@ -1,4 +1,6 @@
-"""The ablation rows of the demo model (the paper's Table 4 at small width): each part added in turn, each trained alike."""
+"""The ablation rows of the demo model (the paper's Table 4 at small width): each part added in turn, each trained
+alike.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +53,8 @@ def train_row(base: VidTag, row: Row, config: TrainingConfig, store: FeatureStor
     if finished.is_file():
         model.load_state_dict(load_weights(finished))
         return model
-    train_phase_one(model, config.phase_one, store, folder, config.seed, branch=row.branch, name=f"phase_one {row.name}")
+    train_phase_one(
+        model, config.phase_one, store, folder, config.seed, branch=row.branch, name=f"phase_one {row.name}"
+    )
     save_weights(finished, model.state_dict())
     return model

@@ -19,8 +19,8 @@ def render_clips(
 ) -> Tensor:
     """Return frames (B, T, S, S, 3) uint8 RGB of the flights, on the textures' device.
 
-    ``rng`` draws the weather and, with ``jitter``, the camera's shaking from frame to frame; the flights' positions stay the
-    truth.
+    ``rng`` draws the weather and, with ``jitter``, the camera's shaking from frame to frame; the flights' positions
+    stay the truth.
     """
     clips, frames = flights.heading_deg.shape
     shake = 1.0 if jitter else 0.0

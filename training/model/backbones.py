@@ -20,8 +20,8 @@ def build_clip_visual(
 ) -> nn.Module:
     """Return open_clip's image tower: (N, 3, S, S) float32 to the projected image embedding (N, embed_dim).
 
-    An integer ``layers`` builds CLIP's ViT, four integers its ModifiedResNet (``patch_size`` is then unused). The tower comes
-    from open_clip's own builder, so that its published weights load by name.
+    An integer ``layers`` builds CLIP's ViT, four integers its ModifiedResNet (``patch_size`` is then unused). The
+    tower comes from open_clip's own builder, so that its published weights load by name.
     """
     # open_clip offers no public builder for the image tower alone; CLIP(...) would build an unused text tower too.
     from open_clip.model import CLIPVisionCfg, _build_vision_tower

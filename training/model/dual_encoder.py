@@ -26,7 +26,9 @@ class DualFrameEncoder(nn.Module):
             # x / 255 - mean, over std, folded into one multiplication and one addition.
             scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
             self.register_buffer(f"{name}_scale", scale, persistent=False)
-            self.register_buffer(f"{name}_shift", -255.0 * torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False)
+            self.register_buffer(
+                f"{name}_shift", -255.0 * torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False
+            )
 
     def branches(self, frames_rgb: Tensor) -> tuple[Tensor, Tensor]:
         """Return the CLIP embedding and the DINOv2 class token of the frames, before they are joined."""

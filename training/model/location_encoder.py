@@ -36,7 +36,9 @@ PROJECTIONS = {"equal_earth": (equal_earth, 2), "sphere": (unit_vector, 3)}
 
 
 class FourierBranch(nn.Module):
-    """One scale: sine and cosine of ``frequencies`` random directions of deviation ``sigma``, then four linear layers."""
+    """One scale: sine and cosine of ``frequencies`` random directions of deviation ``sigma``, then four linear
+    layers.
+    """
 
     frequency: Tensor
 
@@ -86,8 +88,8 @@ class LocationEncoder(nn.Module):
 def geoclip_state(published: dict[str, Tensor], keep_frequencies: Sequence[bool]) -> dict[str, Tensor]:
     """Return GeoCLIP's published location encoder weights under the names of :class:`LocationEncoder`.
 
-    ``keep_frequencies`` says for each branch whether the published frequency matrix is taken; a branch whose sigma differs
-    (2^3 here against GeoCLIP's 2^4) keeps its own draw, so load the result with ``strict=False`` then.
+    ``keep_frequencies`` says for each branch whether the published frequency matrix is taken; a branch whose sigma
+    differs (2^3 here against GeoCLIP's 2^4) keeps its own draw, so load the result with ``strict=False`` then.
     """
     state: dict[str, Tensor] = {}
     for name, value in published.items():

@@ -17,9 +17,7 @@ def sinusoidal_positions(count: int, width: int, device: torch.device | None = N
     index = torch.arange(count, device=device, dtype=torch.float32)
     steps = torch.arange(count, device=device, dtype=torch.float32)[-1:].clamp(min=1.0)
     position = (index * (POSITION_SPAN / steps)).unsqueeze(1)  # (count, 1)
-    frequency = torch.exp(
-        torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10_000.0) / width)
-    )
+    frequency = torch.exp(torch.arange(0, width, 2, device=device, dtype=torch.float32) * (-math.log(10_000.0) / width))
     angle = position * frequency  # (count, width / 2)
     return torch.stack([torch.sin(angle), torch.cos(angle)], dim=-1).flatten(1)
 
@@ -46,9 +44,7 @@ class TempGeo(nn.Module):
     The structure is pinned by the parameter counts of the paper's Table 8; a test holds them.
     """
 
-    def __init__(
-        self, width: int, *, stem_hidden: int, layers: int = 2, heads: int = 8, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, width: int, *, stem_hidden: int, layers: int = 2, heads: int = 8, dropout: float = 0.1) -> None:
         super().__init__()
         self.stem = FrameStem(width, stem_hidden, dropout)
         layer = nn.TransformerEncoderLayer(

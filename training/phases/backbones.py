@@ -1,7 +1,8 @@
 """Pre-training of small backbones on single frames (flyover only: nothing published exists at that size).
 
-Each branch learns to retrieve the place of a frame through a linear head of its own, against the true places of the batch, other
-places of the coverage and near neighbours. The heads are thrown away; Phase I starts from the frozen backbones.
+Each branch learns to retrieve the place of a frame through a linear head of its own, against the true places of the
+batch, other places of the coverage and near neighbours. The heads are thrown away; Phase I starts from the frozen
+backbones.
 """
 
 from __future__ import annotations

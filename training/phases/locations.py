@@ -1,7 +1,8 @@
 """A start for a location encoder that has no published weights: neighbours alike, strangers not.
 
-A location encoder that starts from random weights is known to fail (SPEC 2.5), and GeoCLIP's weights fit ``equal_earth`` at full
-width only. So before any picture is seen, the encoder learns that the cosine of two places falls with their distance.
+A location encoder that starts from random weights is known to fail (SPEC 2.5), and GeoCLIP's weights fit
+``equal_earth`` at full width only. So before any picture is seen, the encoder learns that the cosine of two places
+falls with their distance.
 """
 
 from __future__ import annotations

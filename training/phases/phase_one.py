@@ -59,7 +59,9 @@ def branch_features(features: np.ndarray, branch: slice) -> Tensor:
 
 
 class RecentPlaces(nn.Module):
-    """GeoCLIP's queue of recent true coordinates, further negatives; empty at the start, never filled with invented places."""
+    """GeoCLIP's queue of recent true coordinates, further negatives; empty at the start, never filled with invented
+    places.
+    """
 
     places: Tensor
     count: Tensor

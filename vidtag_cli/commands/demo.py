@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from vidtag_cli.pipeline.scoring import ScoredTrack
 
 DEMO_MODEL = "flyover"
-HONEST_SENTENCE = "This model knows the globe from above and nothing else: it cannot locate street, phone or drone video."
+HONEST_SENTENCE = (
+    "This model knows the globe from above and nothing else: it cannot locate street, phone or drone video."
+)
 
 
 def demo_command(
-    out_dir: Annotated[Path, typer.Option(help="Folder for the outputs; made when it does not exist.")] = Path("vidtag-demo"),
+    out_dir: Annotated[Path, typer.Option(help="Folder for the outputs; made when it does not exist.")] = Path(
+        "vidtag-demo"
+    ),
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,

@@ -43,7 +43,9 @@ def eval_command(
     quiet: QuietOption = False,
     no_color: NoColorOption = False,
 ) -> None:
-    """Compare estimates with true tracks: error of frames and of videos, discrete Frechet distance, mean range difference."""
+    """Compare estimates with true tracks: error of frames and of videos, discrete Frechet distance, mean range
+    difference.
+    """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
     from vidtag_cli.pipeline.locate import LocateOptions, locate_video
     from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside

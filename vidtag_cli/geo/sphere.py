@@ -1,7 +1,8 @@
 """Formulas of the sphere for numpy arrays and torch tensors alike.
 
 The module of the argument is used (``numpy`` or ``torch``), so training and runtime share one source and the runtime
-never imports torch. Coordinates are ``(..., 2)`` arrays of latitude, longitude in degrees; the Earth is a sphere of mean radius.
+never imports torch. Coordinates are ``(..., 2)`` arrays of latitude, longitude in degrees; the Earth is a sphere of
+mean radius.
 """
 
 from __future__ import annotations
@@ -71,11 +72,14 @@ def destination_latlon(latlon_deg: Array, bearing_deg: Array, distance_km: Array
     bearing, angle = bearing_deg * (math.pi / 180.0), distance_km / EARTH_RADIUS_KM
     sin_angle, cos_angle = _sin_cos(angle, xp)
     sin_bearing, cos_bearing = _sin_cos(bearing, xp)
-    sin_lat = (xp.sin(lat) * cos_angle + xp.cos(lat) * sin_angle * cos_bearing).clip(-1.0, 1.0)
-    # Written without a factor cos(lat) on both, so that the bearing is not lost when the start is a pole.
-    y = sin_bearing * sin_angle
-    x = cos_angle * xp.cos(lat) - xp.sin(lat) * sin_angle * cos_bearing
-    return xp.stack([xp.rad2deg(xp.arcsin(sin_lat)), wrap_longitude_deg(xp.rad2deg(lon + xp.arctan2(y, x)))], -1)
+    # The end point on axes through the start's meridian: not divided by cos(lat), so that a start at a pole keeps its
+    # bearing, and the latitude comes from arctan2, which is exact near the poles where arcsin is not.
+    outward = xp.cos(lat) * cos_angle - xp.sin(lat) * sin_angle * cos_bearing
+    toward_east = sin_bearing * sin_angle
+    height = xp.sin(lat) * cos_angle + xp.cos(lat) * sin_angle * cos_bearing
+    end_lat = xp.rad2deg(xp.arctan2(height, xp.sqrt(outward**2 + toward_east**2)))
+    end_lon = wrap_longitude_deg(xp.rad2deg(lon + xp.arctan2(toward_east, outward)))
+    return xp.stack([end_lat, end_lon], -1)
 
 
 def _sin_cos(angle_rad: Array, xp: ModuleType) -> tuple[Array, Array]:

@@ -13,9 +13,10 @@ from vidtag_cli.errors import ModelError
 class UncertaintyRule:
     """Fitted on held-out clips and kept in ``bundle.json`` under ``calibration.parameters`` by these names.
 
-    ``posterior_scale`` multiplies cosines before the exponential. ``radius50_factor`` and ``radius95_factor`` multiply the radius
-    of a disc of the posterior's effective area. ``place_radius_km`` is how near two gallery points are one place. A frame
-    abstains when its domain distance exceeds ``max_domain_distance`` or its 95 % radius ``max_radius95_km``.
+    ``posterior_scale`` multiplies cosines before the exponential. ``radius50_factor`` and ``radius95_factor`` multiply
+    the radius of a disc of the posterior's effective area. ``place_radius_km`` is how near two gallery points are one
+    place. A frame abstains when its domain distance exceeds ``max_domain_distance`` or its 95 % radius
+    ``max_radius95_km``.
     """
 
     posterior_scale: float

@@ -20,13 +20,17 @@ class DomainModel:
     whitening: np.ndarray
 
     def distance(self, features: np.ndarray) -> np.ndarray:
-        """Return (N,) float32 Mahalanobis distances of features (N, D), divided by the square root of D: about 1 inside."""
+        """Return (N,) float32 Mahalanobis distances of features (N, D), divided by the square root of D: about 1
+        inside.
+        """
         white = (features - self.mean) @ self.whitening
         return np.sqrt((white**2).mean(-1))
 
 
 def fit_domain_model(features: np.ndarray, shrinkage: float = 0.01) -> DomainModel:
-    """Return the domain of features (N, D); ``shrinkage`` mixes in a round covariance so that no direction has zero width."""
+    """Return the domain of features (N, D); ``shrinkage`` mixes in a round covariance so that no direction has zero
+    width.
+    """
     mean = features.mean(0, dtype=np.float64)
     covariance = np.cov(features, rowvar=False, dtype=np.float64)
     width = len(mean)

@@ -55,8 +55,8 @@ def locate_video(
 ) -> LocateResult:
     """Return the track of a local video; raises InputError or VideoError when it cannot be read or decoded.
 
-    ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length of the
-    video but for the estimates themselves.
+    ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length
+    of the video but for the estimates themselves.
     """
     clock = StageClock()
     bundle = session.bundle
@@ -107,8 +107,8 @@ def _encode_frames(
 def run_window(session: Session, features: np.ndarray, clock: StageClock | None = None) -> Outputs:
     """Return the refined embeddings (T, E), and how far from the model's domain the window is, of features (T, D).
 
-    TempGeo gives frame embeddings; the first search turns them into places; GeoRefiner looks at the places and the frames
-    again. The domain distance is the window's median, one number for all its frames: a clip is of one kind.
+    TempGeo gives frame embeddings; the first search turns them into places; GeoRefiner looks at the places and the
+    frames again. The domain distance is the window's median, one number for all its frames: a clip is of one kind.
     """
     clock = clock or StageClock()
     with clock.time("tempgeo"):

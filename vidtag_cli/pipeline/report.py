@@ -179,7 +179,9 @@ def summary_record(track: Track) -> dict[str, Any]:
 
 
 def embedded_comparison(result: LocateResult) -> dict[str, Any] | None:
-    """Return how far the estimates lie from the place the file itself claims; the claim took no part in the estimate."""
+    """Return how far the estimates lie from the place the file itself claims; the claim took no part in the
+    estimate.
+    """
     claim = result.video.embedded_location
     located = result.track.located()
     if claim is None or not claim.is_place or not located:

@@ -86,18 +86,22 @@ def run_input(
 ) -> RunResult:
     """Locate one video and write what was asked for; raises a VidtagError and writes nothing when it fails.
 
-    The outputs appear only after the input was hashed again and found unchanged; the report comes last, since it holds the
-    hashes of the others: a report on the disk means that the run was complete.
+    The outputs appear only after the input was hashed again and found unchanged; the report comes last, since it holds
+    the hashes of the others: a report on the disk means that the run was complete.
     """
     started = datetime.now(UTC)
     check_request(path, request)
     before = read_evidence_state(path)
     check_expected_hash(path, before, expected_sha256)
     video = probe_video(path)
+    begin_s = video.start_time_s or 0.0
     located = locate_video(
-        path, session, options, time_basis=choose_time_basis(video, start_time),
-        progress=None if progress is None else lambda done_s: progress(done_s - (video.start_time_s or 0.0), video.duration_s),
-    )  # fmt: skip
+        path,
+        session,
+        options,
+        time_basis=choose_time_basis(video, start_time),
+        progress=None if progress is None else lambda done_s: progress(done_s - begin_s, video.duration_s),
+    )
     after = read_evidence_state(path)
     check_unchanged(path, before, after)
     exit_code = 0 if located.track.located() else ALL_FRAMES_ABSTAINED

@@ -41,11 +41,13 @@ def truth_beside(video: Path) -> Path:
     raise InputError(f"{video}: no true track beside it ({wanted}): name it with --truth")
 
 
-def score_track(track: Track, truth_path: Path, media_zero_utc: datetime | None, first_fix_at_s: float | None) -> ScoredTrack:
+def score_track(
+    track: Track, truth_path: Path, media_zero_utc: datetime | None, first_fix_at_s: float | None
+) -> ScoredTrack:
     """Return a track beside its truth at the times of its frames.
 
-    A truth in absolute time needs one of the two alignments of ``positions_at``; without either its first fix is taken to be
-    the first analysed frame. Raises InputError when no frame has a true position.
+    A truth in absolute time needs one of the two alignments of ``positions_at``; without either its first fix is taken
+    to be the first analysed frame. Raises InputError when no frame has a true position.
     """
     truth = read_truth(truth_path)
     times_s = np.array([point.media_time_s for point in track.points])

@@ -46,8 +46,8 @@ def open_session(
 ) -> Session:
     """Return a session; raises ModelError when the model, the gallery or the engine cannot be had as asked.
 
-    Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are computed once and kept in the user's
-    cache under the hash of the location encoder.
+    Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are computed once and kept in the
+    user's cache under the hash of the location encoder.
     """
     bundle = load_bundle(find_model(model))
     if bundle.kind != "vidtag":

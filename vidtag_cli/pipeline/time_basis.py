@@ -31,5 +31,7 @@ def choose_time_basis(video: VideoInfo, start_time: datetime | None) -> TimeBasi
     if apple is not None and apple.tzinfo is not None:
         return TimeBasis("apple_creationdate", apple.astimezone(UTC), "the file's own claim, with its zone")
     if video.creation_time is not None:
-        return TimeBasis(note="creation_time is in the file but its zone cannot be trusted: give --start-time to use one")
+        return TimeBasis(
+            note="creation_time is in the file but its zone cannot be trusted: give --start-time to use one"
+        )
     return TimeBasis(note="the file names no time")

@@ -24,7 +24,9 @@ FrameTime = tuple[int, float]
 
 
 def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTime], top_k: int) -> list[TrackPoint]:
-    """Return the estimates of consecutive frames, the first of ``taken``, from the blended ``outputs`` of their windows."""
+    """Return the estimates of consecutive frames, the first of ``taken``, from the blended ``outputs`` of their
+    windows.
+    """
     embedding = outputs["refined_embedding"]
     # A weighted mean of unit vectors from several windows is shorter than one.
     embedding = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
@@ -34,9 +36,7 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
         queries = embedding[chosen]
         scores, indices = search_gallery(session.gallery, queries, SEARCHED_POINTS)
         summary = summarize_posterior(session.gallery, queries, session.rule.posterior_scale)
-        masses = point_mass(
-            session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition
-        )
+        masses = point_mass(session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition)
         for row in range(len(queries)):
             places = merge_places(
                 session.gallery.latlon_deg[indices[row]], scores[row], masses[row], session.rule.place_radius_km
@@ -58,10 +58,11 @@ def posterior_radius_km(summary: PosteriorSummary) -> np.ndarray:
 def merge_places(
     latlon_deg: np.ndarray, scores: np.ndarray, masses: np.ndarray, place_radius_km: float
 ) -> list[Candidate]:
-    """Return the places among gallery points (k, 2) that come best first; a point near a better one adds its mass to it.
+    """Return the places among gallery points (k, 2) that come best first; a point near a better one adds its mass to
+    it.
 
-    The probability of a place is the posterior mass of its points that were searched: never more than the true mass, and
-    never normalised over the points returned.
+    The probability of a place is the posterior mass of its points that were searched: never more than the true mass,
+    and never normalised over the points returned.
     """
     places: list[Candidate] = []
     free = np.ones(len(scores), bool)

@@ -15,9 +15,10 @@ def blend_windows(
 ) -> Iterator[Outputs]:
     """Yield the outputs of all frames in order, as soon as no later window can change them.
 
-    ``batches`` are feature arrays (n, D) of consecutive frames, ``run_window`` maps the features (t, D) of one window to
-    outputs (t, ...). A frame that several windows see gets their average, weighted by its distance from the window's ends.
-    A clip shorter than a window is one window of its own length; the last window of a longer clip ends at its last frame.
+    ``batches`` are feature arrays (n, D) of consecutive frames, ``run_window`` maps the features (t, D) of one window
+    to outputs (t, ...). A frame that several windows see gets their average, weighted by its distance from the
+    window's ends. A clip shorter than a window is one window of its own length; the last window of a longer clip ends
+    at its last frame.
     """
     stride = frames - overlap_frames
     pending = np.empty((0, 0), np.float32)  # features from the start of the next window on
