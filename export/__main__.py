@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,7 +20,9 @@ def bundle(
     run_folder: Annotated[Path, typer.Argument(help="Folder of a finished training run.")],
     out: Annotated[Path, typer.Option(help="The bundle to write: NAME.vidtag.")],
     about: Annotated[Path | None, typer.Option(help="TOML file of statements; default: the preset's.")] = None,
-    store_weights: Annotated[str, typer.Option(help="float16 (lossless for rounded weights) or float32.")] = "float16",
+    store_weights: Annotated[
+        Literal["float16", "float32"], typer.Option(help="float16 (lossless for rounded weights) or float32.")
+    ] = "float16",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a trained model as a bundle and compare every graph with torch."""
@@ -29,8 +31,6 @@ def bundle(
     from export.parity import format_report
     from export.run_folder import read_run
 
-    if store_weights not in ("float16", "float32"):
-        raise typer.BadParameter("float16 or float32", param_hint="--store-weights")
     run = read_run(run_folder)
     made, report = export_bundle(
         run.model, run.config, out, about=read_about(run.config.name, about), gallery_latlon_deg=run.gallery_latlon_deg,

@@ -17,15 +17,16 @@ BUNDLE_LIMIT_BYTES, CLIP_LIMIT_BYTES = 25_000_000, 1_000_000
 STREET_AND_PHONE = [
     "street/lund_walk_29f_1fps.mp4", "street/london_euston_hevc_vfr.mp4", "street/california_freeway_dashcam.mp4",
     "phone/rotated90_hunan_location.mp4", "phone/rotated90_israel_iso6709.mov", "phone/null_island.mp4",
-    "phone/thermal gaps 2s.mp4", "gps/gopro_max_carlsbad.mp4", "gps/gopro_hero5_carlsbad.mp4", "gps/gopro_hero8_no_lock.mp4",
+    "phone/thermal gaps 2s.mp4", "gps/gopro_max_carlsbad.mp4", "gps/gopro_hero5_carlsbad.mp4",
+    "gps/gopro_hero8_no_lock.mp4",
 ]  # fmt: skip
 
 
 def vidtag(*arguments, cwd):
     environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(cwd / "cache"))}
     return subprocess.run(
-        [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=cwd, env=environment | {"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=cwd, capture_output=True,
+        text=True, check=False, env=environment | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 
@@ -75,5 +76,3 @@ def test_street_and_phone_video_is_abstained_on(name, tmp_path, shared_cache):
     assert features
     assert all(feature["geometry"] is None for feature in features)
     assert (tmp_path / "t.report.json").is_file()
-
-

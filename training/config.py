@@ -9,7 +9,7 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
@@ -42,7 +42,7 @@ class DinoConfig:
 class LocationConfig:
     """The location encoder: kind of projection and deviations of the Fourier branches."""
 
-    kind: str
+    kind: Literal["equal_earth", "sphere"]
     sigmas: tuple[float, ...]
     frequencies: int = 256
     hidden: int = 1024
@@ -142,6 +142,12 @@ class TrainingConfig:
     flights: FlightConfig | None = None
     cache: CacheConfig | None = None
 
+    def flight_recipe(self) -> FlightConfig:
+        """Return the flights; raises ValueError for a preset that has none because it trains on real video."""
+        if self.flights is None:
+            raise ValueError(f"preset {self.name} has no [flights]: only flyover presets train on synthetic flights")
+        return self.flights
+
 
 def load_config(name_or_path: str) -> TrainingConfig:
     """Return the configuration of a preset's name or a TOML file; raises ValueError for unknown, missing or ill-typed
@@ -175,6 +181,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where}: a list is wanted, not {value!r}")
         item = typing.get_args(kind)[0]
         return tuple(_build(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
+    if origin is Literal:
+        if value not in typing.get_args(kind):
+            raise ValueError(f"{where}: one of {', '.join(typing.get_args(kind))} is wanted, not {value!r}")
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):

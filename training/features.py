@@ -52,13 +52,17 @@ def cache_flights(
     ``stream`` separates the splits: flights of different streams share no random numbers. A store made by other
     weights or settings is refused by ValueError, never mixed.
     """
-    if config.flights is None:
-        raise ValueError(f"preset {config.name} has no [flights]")
-    flights = draw_flights(config.flights, count, np.random.default_rng((config.seed, stream)), box)
+    recipe = config.flight_recipe()
+    flights = draw_flights(recipe, count, np.random.default_rng((config.seed, stream)), box)
     folder.mkdir(parents=True, exist_ok=True)
-    identity = {"count": count, "stream": stream, "box": list(box) if box else None, "weights": _fingerprint(encoder)}
+    identity: dict[str, object] = {
+        "count": count,
+        "stream": stream,
+        "box": list(box) if box else None,
+        "weights": _fingerprint(encoder),
+    }
     done = _resume_point(folder, identity)
-    shape = (count, config.flights.frames, config.model.feature_dim)
+    shape = (count, recipe.frames, config.model.feature_dim)
     features = np.lib.format.open_memmap(folder / "features.npy", "r+" if done else "w+", dtype=np.float16, shape=shape)
     np.save(folder / "latlon_deg.npy", flights.latlon_deg)
     np.save(folder / "style.npy", flights.style)

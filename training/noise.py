@@ -35,6 +35,6 @@ def disturb_positions(
     collapsed = np.broadcast_to(latlon_deg[np.arange(clips), chosen][:, None], latlon_deg.shape)
     sign = rng.choice((-1.0, 1.0), latlon_deg.shape)
     jittered = latlon_deg + sign * rng.uniform(*jitter_deg, latlon_deg.shape)
-    collapses = rng.random(clips) < collapse_share
+    collapses = np.asarray(rng.random(clips) < collapse_share)
     moved = np.where(collapses[:, None, None], collapsed, jittered)
     return put_on_sphere(moved + rng.uniform(*shift_deg, (clips, 1, 2)))

@@ -164,7 +164,8 @@ def test_a_shell_loop_that_reads_names_from_stdin_sees_every_line(tmp_path, mode
     """ffmpeg without -nostdin eats the loop's input."""
     names = [write_video(tmp_path / f"clip {number}.mp4", seconds=1.0) for number in range(3)]
     (tmp_path / "list").write_text("".join(f"{name}\n" for name in names))
-    script = 'while IFS= read -r f; do "$1" -m vidtag_cli locate "$f" --model "$2" -q >/dev/null && echo "$f"; done < "$3"'
+    locate = '"$1" -m vidtag_cli locate "$f" --model "$2" -q >/dev/null && echo "$f"'
+    script = f'while IFS= read -r f; do {locate}; done < "$3"'
     done = subprocess.run(
         ["bash", "-c", script, "bash", sys.executable, str(model), str(tmp_path / "list")],
         capture_output=True, text=True, check=False, cwd=os.getcwd(),

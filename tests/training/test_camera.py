@@ -76,7 +76,8 @@ def test_pictures_have_no_seam(place):
 def test_the_texture_is_read_where_the_position_is():
     place = torch.tensor([[[48.0, 11.0], [-17.0, 179.9], [-17.0, -179.9]]])
     texture = smooth_texture()
-    colours = functional.grid_sample(texture, texture_grid(place, texture[0])[None][0], align_corners=False)[0, :, 0].T
+    grid = texture_grid(place, texture[0])[None]  # (1, 1, 3, 2)
+    colours = functional.grid_sample(texture, grid, align_corners=False)[0, :, 0].T
     lat, lon = torch.deg2rad(place[0]).unbind(-1)
     wanted = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin()], -1) * 100.0 + 128.0
     assert (colours - wanted).abs().max() < 0.5

@@ -68,4 +68,5 @@ def test_the_plateau_falls_to_nearly_nothing():
     assert factor(0) == pytest.approx(0.1)
     assert factor(50) == 1.0
     assert factor(75) == pytest.approx(0.5)
-    assert 0.0 < factor(99) <= 0.02
+    assert factor(99) == pytest.approx(0.02)
+    assert factor(100) == 0.01

@@ -36,3 +36,11 @@ def test_frames_that_go_back_in_time_are_one_line() -> None:
     assert log.frames_decoded == 6
     assert log.error_count == 1
     assert log.lines[0].startswith("3 decoded frames")
+
+
+def test_the_muxer_of_the_raw_frames_is_not_listened_to() -> None:
+    log = DecoderLog()
+    log.add_output(
+        b"[rawvideo @ 0x1] Application provided invalid, non monotonically increasing dts to muxer: 8 >= 8\n"
+    )
+    assert log.error_count == 0

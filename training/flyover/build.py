@@ -55,7 +55,7 @@ def write_final(
     final = folder / "final"
     save_weights(final / "weights.safetensors", model.state_dict())
     (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
-    gallery = flyover_gallery(config.flights)
+    gallery = flyover_gallery(config.flight_recipe())
     np.save(final / "gallery_latlon.npy", gallery)
     domain = fit_domain_model(stores["train"].features[::4].reshape(-1, config.model.feature_dim).astype(np.float32))
     np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
@@ -67,7 +67,7 @@ def write_final(
         "test_flights": float(best.clips), "test_median_km": best.median_km, **shares,
         "test_mean_dfd_km": best.mean_dfd_km, "test_mean_mrd_km": best.mean_mrd_km,
     })  # fmt: skip
-    flights = draw_flights(config.flights, 1, np.random.default_rng((config.seed, _STREAMS["parity"])))
+    flights = draw_flights(config.flight_recipe(), 1, np.random.default_rng((config.seed, _STREAMS["parity"])))
     frames = render_clips(textures, flights, config.model.frame_size_px, np.random.default_rng(config.seed))[0]
     np.save(final / "parity_frames.npy", frames.cpu().numpy())
 
@@ -152,7 +152,7 @@ def evaluate_rows(
     rows: dict[str, tuple[Row, VidTag]], config: TrainingConfig, stores: dict[str, FeatureStore]
 ) -> dict[str, dict[str, RowResult]]:
     """Return for every row the metrics over all test flights, by imagery style, and over each region."""
-    gallery = flyover_gallery(config.flights)
+    gallery = flyover_gallery(config.flight_recipe())
     results: dict[str, dict[str, RowResult]] = {}
     for name in (row.name for row in ablation_rows(config)):
         row, model = rows[name]

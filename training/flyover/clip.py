@@ -31,9 +31,8 @@ def demo_flight(config: TrainingConfig) -> Flights:
     """Return the first flight that the seed gives over the Mediterranean, one position a second: chosen by place, not
     by error.
     """
-    if config.flights is None:
-        raise ValueError(f"preset {config.name} has no [flights]")
-    return draw_flights(config.flights, 1, np.random.default_rng((config.seed, STREAM)), BOX, frames=SECONDS + 1)
+    rng = np.random.default_rng((config.seed, STREAM))
+    return draw_flights(config.flight_recipe(), 1, rng, BOX, frames=SECONDS + 1)
 
 
 def film_positions(flight: Flights) -> Flights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -63,14 +64,14 @@ class LocationEncoder(nn.Module):
     def __init__(
         self,
         *,
-        kind: str,
+        kind: Literal["equal_earth", "sphere"],
         sigmas: Sequence[float],
         frequencies: int = 256,
         hidden: int = 1024,
         embed_dim: int = 512,
     ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind: Literal["equal_earth", "sphere"] = kind
         self.project, coordinates = PROJECTIONS[kind]
         self.branches = nn.ModuleList(
             FourierBranch(coordinates, sigma, frequencies, hidden, embed_dim) for sigma in sigmas

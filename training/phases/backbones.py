@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.config import TrainingConfig
+from training.config import FlightConfig, TrainingConfig
 from training.flyover.flights import draw_flights
 from training.flyover.scene import render_clips
 from training.loop import run_loop, warmup_then_linear
@@ -38,9 +38,9 @@ class BranchHeads(nn.Module):
 
 def pretrain_backbones(model: VidTag, config: TrainingConfig, textures: Tensor, folder: Path) -> None:
     """Train both backbones and the location encoder of ``model``, in place."""
-    recipe, flights = config.backbones, config.flights
-    if recipe is None or flights is None:
-        raise ValueError(f"preset {config.name} has no [backbones] and [flights]: its backbones come pre-trained")
+    recipe, flights = config.backbones, config.flight_recipe()
+    if recipe is None:
+        raise ValueError(f"preset {config.name} has no [backbones]: its backbones come pre-trained")
     device = textures.device
     heads = BranchHeads(config.model.clip.embed_dim, config.model.dino.embed_dim, config.model.embed_dim)
     modules = nn.ModuleDict({"encoder": model.dual_encoder, "locations": model.location_encoder, "heads": heads})
@@ -74,7 +74,7 @@ def pretrain_backbones(model: VidTag, config: TrainingConfig, textures: Tensor, 
 
 
 def _draw_negatives(
-    truth: np.ndarray, count: int, per_frame: int, flights: object, rng: np.random.Generator
+    truth: np.ndarray, count: int, per_frame: int, flights: FlightConfig, rng: np.random.Generator
 ) -> np.ndarray:
     """Return places (M, 2) that are not the truth: over the whole coverage, and around every frame at all distances."""
     spread = draw_flights(flights, count, rng, frames=1).latlon_deg[:, 0]

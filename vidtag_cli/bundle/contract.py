@@ -15,7 +15,7 @@ from typing import Literal
 
 from vidtag_cli.errors import ModelError
 
-SCHEMA = "vidtag-bundle/1"
+SCHEMA: Literal["vidtag-bundle/1"] = "vidtag-bundle/1"
 BUNDLE_SUFFIX = ".vidtag"
 BUNDLE_JSON = "bundle.json"
 GALLERY_FILE = "gallery_latlon.npy"

@@ -61,8 +61,8 @@ def _print_demo(result: RunResult, scored: ScoredTrack, as_json: bool) -> None:
     errors_km = scored.errors_km()
     median_km = float(np.nanmedian(errors_km)) if np.isfinite(errors_km).any() else None
     if as_json:
-        rows = [None if np.isnan(error) else float(error) for error in errors_km]
-        output_json({**result.summary(), "error_km": rows, "median_error_km": median_km, "note": HONEST_SENTENCE})
+        finite = [None if np.isnan(error) else float(error) for error in errors_km]
+        output_json({**result.summary(), "error_km": finite, "median_error_km": median_km, "note": HONEST_SENTENCE})
         return
     rows = []
     for point, (true_lat, true_lon), error_km in zip(

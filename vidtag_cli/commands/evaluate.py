@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable, progress, stderr_console
+from vidtag_cli.commands.console import (
+    ProgressCallback,
+    output_json,
+    output_lines,
+    path_fields,
+    printable,
+    progress,
+    stderr_console,
+)
 from vidtag_cli.commands.options import (
     DeviceOption,
     EngineOption,
@@ -63,9 +72,7 @@ def eval_command(
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:
-            located = locate_video(
-                video, session, LocateOptions(sampling_fps=fps), progress=lambda done_s, show=show: show(done_s, None)
-            )
+            located = locate_video(video, session, LocateOptions(sampling_fps=fps), progress=_unknown_end(show))
         scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:
@@ -73,6 +80,10 @@ def eval_command(
         output_json({"schema": "vidtag-eval/1", "model": session.bundle.name, "videos": names, "metrics": summary})
     else:
         output_lines(_lines(session.bundle.name, summary))
+
+
+def _unknown_end(show: ProgressCallback) -> Callable[[float], None]:
+    return lambda done_s: show(done_s, None)
 
 
 def _lines(model_name: str, summary: dict[str, Any]) -> list[str]:

@@ -8,6 +8,8 @@ from collections import deque
 _KEPT_LINES = 20
 _MAX_LINE_BYTES = 500
 _ADDRESS = re.compile(r" @ 0x[0-9a-fA-F]+")
+_ABOUT_THE_OUTPUT = b"non monotonically increasing dts to muxer"
+"""Said of raw frames on a pipe, which have no times, when a picture changes its size on the way: nothing is lost."""
 
 
 class DecoderLog:
@@ -59,5 +61,5 @@ class DecoderLog:
 
     def _add_bytes(self, line: bytes) -> None:
         text = line[:_MAX_LINE_BYTES].decode(errors="replace").strip()
-        if text:
+        if text and _ABOUT_THE_OUTPUT not in line:
             self.add(text)

@@ -37,6 +37,7 @@ _OLDEST_LIBAVUTIL = (57, 28)  # of ffmpeg 5.1, the first with -fps_mode; builds 
 _LIBAVUTIL_LINE = re.compile(r"^libavutil\s+\d+\.\s*\d+\.\s*\d+\s*/\s*(\d+)\.\s*(\d+)\.", re.MULTILINE)
 _VERSION_TIMEOUT_S = 30.0
 _INSTALL_ADVICE = f"install ffmpeg 5.1 or later, or pip install imageio-ffmpeg, or set ${BINARY_VARIABLE}"
+_INPUT_PLACE = "file:input"
 _TRANSPOSITIONS = {90: "clock", 270: "cclock"}
 
 
@@ -87,7 +88,7 @@ def decode_argv(
     # The turn comes after the selection and not, by -autorotate, before it: turning every frame of a phone's video
     # costs a sixth of the decoding.
     source = ffmpeg.input(
-        file_url(path),
+        _INPUT_PLACE,
         protocol_whitelist=PROTOCOL_WHITELIST,
         format_whitelist=FORMAT_WHITELIST,
         threads=threads,
@@ -100,11 +101,13 @@ def decode_argv(
         frames = frames.filter("select", expr=selection_expression(sampling_fps))
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
     frames = _picture(_upright(frames, info), size_wh, resize)
-    # The muxer counts in whole frames of the average rate and complains of two at one count: stretched time has none.
-    frames = frames.filter("setpts", expr="PTS*1000")
+    # From here on only the order counts; far apart, for the muxer counts in whole frames of the average rate.
+    frames = frames.filter("setpts", expr="N*1000/TB")
     output = ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")
     switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
-    return [str(binary.path), *switches, "-filter_complex_threads", "1", *output.get_args()]
+    # ffmpeg-python cannot take a name that is not UTF-8, so the name is put in its place afterwards.
+    stated = [file_url(path) if argument == _INPUT_PLACE else argument for argument in output.get_args()]
+    return [str(binary.path), *switches, "-filter_complex_threads", "1", *stated]
 
 
 def selection_expression(sampling_fps: float) -> str:

@@ -6,7 +6,7 @@ import stat
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import av.error
@@ -148,8 +148,9 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame |
 def _orientation(frame: VideoFrame | None) -> tuple[Orientation, tuple[str, ...]]:
     if frame is None:
         return Orientation(), ("no frame could be decoded at the start, so a rotation would not be known",)
+    side_data: Any = frame.side_data  # its stub knows motion vectors only
     try:
-        orientation = orientation_from_matrix(bytes(frame.side_data[SideDataType.DISPLAYMATRIX]))
+        orientation = orientation_from_matrix(bytes(side_data[SideDataType.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
     except KeyError:
         return Orientation(), ()
     except ValueError as error:
