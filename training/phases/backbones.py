@@ -37,7 +37,7 @@ class BranchHeads(nn.Module):
 
 
 def pretrain_backbones(model: VidTag, config: TrainingConfig, textures: Tensor, folder: Path) -> None:
-    """Train both backbones and the location encoder of ``model``, in place."""
+    """Train both backbones and the location encoder of ``model``, in place; Phase I starts from their logit scale."""
     recipe, flights = config.backbones, config.flight_recipe()
     if recipe is None:
         raise ValueError(f"preset {config.name} has no [backbones]: its backbones come pre-trained")
@@ -71,6 +71,8 @@ def pretrain_backbones(model: VidTag, config: TrainingConfig, textures: Tensor, 
         "backbones", folder, modules, optimizer, step, recipe.steps,
         warmup_then_linear(recipe.warmup_steps, recipe.steps), seed=config.seed,
     )  # fmt: skip
+    with torch.no_grad():
+        model.log_logit_scale.copy_(heads.log_scales.mean())
 
 
 def _draw_negatives(
