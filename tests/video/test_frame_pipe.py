@@ -71,7 +71,9 @@ def test_pixels_and_times_that_do_not_match_raise(program: str) -> None:
 
 def test_an_endless_source_is_held_back_and_ended() -> None:
     """The reader stops at a full queue: what it has seen is bounded by the queue and the pipes of the system."""
-    endless = f"pixels = b'x' * {256 * 128 * 3}\nfor number in range(10**9):\n    report(number)\n    os.write(1, pixels)"
+    endless = (
+        f"pixels = b'x' * {256 * 128 * 3}\nfor number in range(10**9):\n    report(number)\n    os.write(1, pixels)"
+    )
     pipe, log = _pipe(endless, (256, 128))  # a frame fills the pipe of the system
     for _ in range(3 * QUEUED_FRAMES):
         assert pipe.take() is not None

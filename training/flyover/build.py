@@ -21,6 +21,7 @@ from training.flyover.imagery import STYLES, load_textures
 from training.flyover.rows import Row, ablation_rows, train_row
 from training.flyover.scene import render_clips
 from training.model.vidtag import VidTag, build_model
+from training.phases.balance import balance_branches_
 from training.phases.backbones import pretrain_backbones
 from training.phases.locations import pretrain_locations
 from training.phases.phase_two import train_phase_two
@@ -30,7 +31,7 @@ from vidtag_cli.pipeline.domain import fit_domain_model
 
 _log = logging.getLogger("training")
 
-_STREAMS = {"train": 10, "calibration": 11, "test": 12, "fiji": 13, "chukotka": 14, "above_70n": 15, "parity": 16}
+_STREAMS = {"train": 10, "calibration": 11, "test": 12, "fiji": 13, "chukotka": 14, "above_70n": 15, "parity": 16, "balance": 17}
 """Random streams of the sets of flights; none shares a number with another, so test flights are never trained on."""
 
 _REGION_CLIPS = 100
@@ -93,6 +94,10 @@ def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> V
     else:
         pretrain_locations(model.location_encoder, config.backbones.location_steps, folder / "locations", config.seed)
         pretrain_backbones(model, config, textures, folder / "backbones")
+        rng = np.random.default_rng((config.seed, _STREAMS["balance"]))
+        flights = draw_flights(config.flight_recipe(), 32, rng)
+        frames = render_clips(textures, flights, config.model.frame_size_px, rng)
+        balance_branches_(model.dual_encoder, frames.flatten(0, 1))
         # The bundle stores weights in half precision: rounding here means that features, Phase I and the export agree.
         round_weights_(model.dual_encoder)
         save_weights(finished, model.state_dict())

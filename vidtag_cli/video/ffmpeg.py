@@ -92,6 +92,8 @@ def decode_argv(
         protocol_whitelist=PROTOCOL_WHITELIST,
         format_whitelist=FORMAT_WHITELIST,
         threads=threads,
+        # Else one presentation time out of order makes the decoder put decoding times in place of all that follow.
+        fflags="+igndts",
         noautorotate=None,
     )
     time_base = info.time_base
