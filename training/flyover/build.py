@@ -21,8 +21,8 @@ from training.flyover.imagery import STYLES, load_textures
 from training.flyover.rows import Row, ablation_rows, train_row
 from training.flyover.scene import render_clips
 from training.model.vidtag import VidTag, build_model
-from training.phases.balance import balance_branches_
 from training.phases.backbones import pretrain_backbones
+from training.phases.balance import balance_branches_
 from training.phases.locations import pretrain_locations
 from training.phases.phase_two import train_phase_two
 from training.retrieval import predict_clips
@@ -31,7 +31,16 @@ from vidtag_cli.pipeline.domain import fit_domain_model
 
 _log = logging.getLogger("training")
 
-_STREAMS = {"train": 10, "calibration": 11, "test": 12, "fiji": 13, "chukotka": 14, "above_70n": 15, "parity": 16, "balance": 17}
+_STREAMS = {
+    "train": 10,
+    "calibration": 11,
+    "test": 12,
+    "fiji": 13,
+    "chukotka": 14,
+    "above_70n": 15,
+    "parity": 16,
+    "balance": 17,
+}
 """Random streams of the sets of flights; none shares a number with another, so test flights are never trained on."""
 
 _REGION_CLIPS = 100

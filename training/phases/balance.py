@@ -1,4 +1,4 @@
-"""Both branches at one loudness: small backbones trained from scratch may differ tenfold in the length of their output."""
+"""Both branches at one loudness: small backbones trained from scratch may differ tenfold in the length of output."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _log = logging.getLogger("training")
 def balance_branches_(encoder: DualFrameEncoder, frames_rgb: Tensor) -> float:
     """Scale the DINOv2 branch so that its outputs are about as long as CLIP's, in place, and return the factor.
 
-    The branches are joined and normalised once (SPEC 2.2), so a branch with short outputs would drown: the first flyover
-    lost its better branch so. The factor is a power of two, which leaves every rounding of the weights as it is. Published
-    backbones are never touched.
+    The branches are joined and normalised once (SPEC 2.2), so a branch with short outputs would drown: the first
+    flyover lost its better branch so. The factor is a power of two, which leaves every rounding of the weights as it
+    is. Published backbones are never touched.
     """
     encoder.eval()
     clip, dino = encoder.branches(frames_rgb)
