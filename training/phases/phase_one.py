@@ -54,7 +54,7 @@ def train_phase_one(
 
 def branch_features(features: np.ndarray, branch: slice) -> Tensor:
     """Return features (B, T, d) float32 of one branch or all, normalised as the encoder would."""
-    chosen = torch.from_numpy(np.ascontiguousarray(features[..., branch])).float()
+    chosen = torch.from_numpy(np.array(features[..., branch], dtype=np.float32))  # a copy: the store is read-only
     return functional.normalize(chosen, dim=-1)
 
 
