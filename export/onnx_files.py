@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from export.double_precision import float64_translations
 from vidtag_cli.bundle.contract import GRAPH_TENSORS, TensorContract
 
 StoredWeights = Literal["float32", "float16"]
@@ -60,7 +61,7 @@ def export_onnx(
             output_names=[tensor.name for tensor in outputs],
             dynamic_shapes=tuple(_free_axes(tensor, sizes, free) for tensor in inputs),
             opset_version=OPSET,
-            custom_translation_table={torch.ops.aten.asin.default: _arcsine},
+            custom_translation_table=dict(float64_translations()),
             verbose=False,
         )
     model = program.model_proto
@@ -93,21 +94,6 @@ def _exporter_settings() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fast)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _arcsine(self: Any) -> Any:
-    """Return the ONNX operators of a float64 arcsine: engines have it in float32 only.
-
-    Two Newton steps take float32's seven digits past float64's; on Equal Earth's range, 60 degrees, the cosine below is
-    never under a half.
-    """
-    from onnx import TensorProto
-    from onnxscript import opset23 as op
-
-    angle = op.Cast(op.Asin(op.Cast(self, to=TensorProto.FLOAT)), to=TensorProto.DOUBLE)
-    for _ in range(2):
-        angle = op.Sub(angle, op.Div(op.Sub(op.Sin(angle), self), op.Cos(angle)))
-    return angle
 
 
 def _dummy(tensor: TensorContract, sizes: Mapping[str, int]) -> Tensor:

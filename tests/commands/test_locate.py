@@ -22,12 +22,12 @@ def model(tmp_path_factory):
 def shy_model(tmp_path_factory):
     """A model that finds every frame too uncertain."""
     parameters = {
-        "posterior_scale": 10.0, "radius50_factor": 1.0, "radius95_factor": 3.0, "place_radius_km": 100.0,
-        "max_domain_distance": 5.0, "max_radius95_km": 1e-6,
+        "posterior_scale": 10.0, "place_radius_km": 100.0, "max_domain_distance": 5.0, "max_disagreement_km": 30000.0,
+        "max_radius95_km": 50.0,
     }  # fmt: skip
-    return write_tiny_bundle(
-        tmp_path_factory.mktemp("shy"), "shy", calibration=Calibration(parameters, {}, "not calibrated", {})
-    )
+    tables = {"posterior_radius_edges_km": [], "radius50_km": [10.0], "radius95_km": [100.0]}
+    calibration = Calibration(parameters, tables, "not calibrated", {})
+    return write_tiny_bundle(tmp_path_factory.mktemp("shy"), "shy", calibration=calibration)
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_one_bad_file_does_not_end_a_batch(vidtag, tmp_path, clip, model):
 
 def test_a_shell_loop_that_reads_names_from_stdin_sees_every_line(tmp_path, model, vidtag):
     """ffmpeg without -nostdin eats the loop's input."""
-    names = [write_video(tmp_path / f"clip {number}.mp4", seconds=1.0) for number in range(3)]
+    names = [write_video(tmp_path / f"clip {number}.mp4") for number in range(3)]
     (tmp_path / "list").write_text("".join(f"{name}\n" for name in names))
     locate = '"$1" -m vidtag_cli locate "$f" --model "$2" -q >/dev/null && echo "$f"'
     script = f'while IFS= read -r f; do {locate}; done < "$3"'
@@ -175,7 +175,7 @@ def test_a_shell_loop_that_reads_names_from_stdin_sees_every_line(tmp_path, mode
 
 
 def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
-    odd = write_video(tmp_path / "two\nlines.mp4", seconds=1.0)
+    odd = write_video(tmp_path / "two\nlines.mp4")
     (tmp_path / "list").write_bytes(os.fsencode(odd) + b"\0")
     done = vidtag("locate", "--files-from", tmp_path / "list", "-0", "--model", model, "--json")
     assert done.returncode == 0, done.stderr

@@ -70,7 +70,7 @@ def write_final(
     domain = fit_domain_model(stores["train"].features[::4].reshape(-1, config.model.feature_dim).astype(np.float32))
     np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
     fit = calibrate(model, stores["calibration"], stores["test"], domain, gallery, SPACING_KM**2, folder)
-    write_json(final / "calibration.json", {**dataclasses.asdict(fit), "tables": {}})
+    write_json(final / "calibration.json", dataclasses.asdict(fit))
     best = measure(stores["test"], predict_clips(model, stores["test"], gallery, refine=True))
     shares = {f"test_share_within_{limit}_km": share for limit, share in best.share_within.items()}
     write_json(final / "metrics.json", {

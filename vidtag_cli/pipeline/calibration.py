@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 
 from vidtag_cli.bundle.load import ModelBundle
 from vidtag_cli.errors import ModelError
 
+NUMBERS = ("posterior_scale", "place_radius_km", "max_domain_distance", "max_disagreement_km", "max_radius95_km")
+TABLES = ("posterior_radius_edges_km", "radius50_km", "radius95_km")
+
 
 @dataclass(frozen=True, slots=True)
 class UncertaintyRule:
-    """Fitted on held-out clips and kept in ``bundle.json`` under ``calibration.parameters`` by these names.
+    """Fitted on held-out clips and kept in ``bundle.json`` under ``calibration`` by these names.
 
-    ``posterior_scale`` multiplies cosines before the exponential. ``radius50_factor`` and ``radius95_factor`` multiply
-    the radius of a disc of the posterior's effective area. ``place_radius_km`` is how near two gallery points are one
-    place. A frame abstains when its domain distance exceeds ``max_domain_distance`` or its 95 % radius
-    ``max_radius95_km``.
+    ``posterior_scale`` multiplies cosines before the exponential. ``place_radius_km`` is how near two gallery points
+    are one place. Frames are sorted into bins by the radius of a disc of the posterior's effective area, cut at
+    ``posterior_radius_edges_km``; each of the bins, one more than edges, has its own ``radius50_km`` and
+    ``radius95_km``, the conformal quantiles of the errors seen in it. A frame abstains when its domain distance, its
+    disagreement with the other frames of its window, or its 95 % radius exceeds the limit.
     """
 
     posterior_scale: float
-    radius50_factor: float
-    radius95_factor: float
     place_radius_km: float
     max_domain_distance: float
+    max_disagreement_km: float
     max_radius95_km: float
+    posterior_radius_edges_km: tuple[float, ...]
+    radius50_km: tuple[float, ...]
+    radius95_km: tuple[float, ...]
+
+    def radii_km(self, posterior_radius_km: float) -> tuple[float, float]:
+        """Return the 50 % and the 95 % radius of a frame."""
+        chosen = bisect.bisect_right(self.posterior_radius_edges_km, posterior_radius_km)
+        return self.radius50_km[chosen], self.radius95_km[chosen]
 
 
 def read_rule(bundle: ModelBundle) -> UncertaintyRule:
-    """Return the rule of a bundle; raises ModelError when a number is missing or not positive."""
-    parameters = bundle.calibration.parameters
-    numbers = {}
-    for name in UncertaintyRule.__dataclass_fields__:
-        value = parameters.get(name)
-        if value is None or not (value > 0.0) or math.isnan(value):
+    """Return the rule of a bundle; raises ModelError when a number or table is missing or makes no sense."""
+    calibration = bundle.calibration
+    numbers: dict[str, float] = {}
+    for name in NUMBERS:
+        value = calibration.parameters.get(name)
+        if value is None or not (value > 0.0) or math.isinf(value):
             raise ModelError(f"{bundle.path}: calibration.parameters.{name} must be a number above 0, found {value}")
         numbers[name] = value
-    return UncertaintyRule(**numbers)
+    tables = {name: tuple(calibration.tables.get(name, ())) for name in TABLES}
+    edges, radii50, radii95 = (tables[name] for name in TABLES)
+    if len(radii50) != len(edges) + 1 or len(radii95) != len(edges) + 1 or list(edges) != sorted(edges):
+        raise ModelError(f"{bundle.path}: calibration.tables: rising edges and one radius more than edges are needed")
+    if not all(0.0 <= half <= most < math.inf for half, most in zip(radii50, radii95, strict=True)):
+        raise ModelError(f"{bundle.path}: calibration.tables: a 50 % radius must lie between 0 and the 95 % radius")
+    return UncertaintyRule(**numbers, posterior_radius_edges_km=edges, radius50_km=radii50, radius95_km=radii95)

@@ -11,7 +11,7 @@ import numpy as np
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.clock import StageClock
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.uncertainty import FrameTime, estimate_points
+from vidtag_cli.pipeline.uncertainty import FrameTime, estimate_points, window_disagreement_km
 from vidtag_cli.pipeline.windows import Outputs, blend_windows
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.decode import VideoDecoder
@@ -127,4 +127,5 @@ def run_window(session: Session, features: np.ndarray, clock: StageClock | None 
         "first_embedding": attended["frame_embedding"][0],
         "refined_embedding": refined,
         "domain_distance": distance,
+        "disagreement_km": window_disagreement_km(session.gallery.latlon_deg[best[:, 0]]),
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, summarize_posterior
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.pipeline.calibration import UncertaintyRule
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.windows import Outputs
 from vidtag_cli.track import Candidate, TrackPoint
@@ -17,6 +19,8 @@ SEARCHED_POINTS = 128
 """Gallery points looked at for each frame; neighbours among them are merged into places."""
 
 QUERIES_AT_ONCE = 64
+
+MIN_FRAMES_TO_AGREE = 4
 
 
 FrameTime = tuple[int, float]
@@ -37,16 +41,17 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
         scores, indices = search_gallery(session.gallery, queries, SEARCHED_POINTS)
         summary = summarize_posterior(session.gallery, queries, session.rule.posterior_scale)
         masses = point_mass(session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition)
+        radius_km = posterior_radius_km(summary)
         for row in range(len(queries)):
             places = merge_places(
                 session.gallery.latlon_deg[indices[row]], scores[row], masses[row], session.rule.place_radius_km
             )
-            points.append(
-                _estimate(
-                    session, taken[begin + row], places[:top_k],
-                    posterior_radius_km(summary)[row], float(outputs["domain_distance"][begin + row]),
-                )
-            )  # fmt: skip
+            doubt = FrameDoubt(
+                float(radius_km[row]),
+                float(outputs["domain_distance"][begin + row]),
+                float(outputs["disagreement_km"][begin + row]),
+            )
+            points.append(_estimate(session.rule, taken[begin + row], places[:top_k], doubt))
     return points
 
 
@@ -77,21 +82,52 @@ def merge_places(
     return places
 
 
-def _estimate(
-    session: Session, taken: FrameTime, places: list[Candidate], radius_km: float, domain_distance: float
-) -> TrackPoint:
-    rule = session.rule
+@dataclass(frozen=True, slots=True)
+class FrameDoubt:
+    """What speaks against a frame's estimate: a wide posterior, strange pictures, neighbours that say otherwise."""
+
+    posterior_radius_km: float
+    domain_distance: float
+    disagreement_km: float
+
+
+def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return for each place (T, 2) of a window's frames the median distance to the places of the other frames.
+
+    Infinite when there are fewer than ``MIN_FRAMES_TO_AGREE``: a few frames cannot vouch for each other.
+    """
+    count = len(latlon_deg)
+    if count < MIN_FRAMES_TO_AGREE:
+        return np.full(count, np.inf, np.float32)
+    distance_km = np.asarray(haversine_km(latlon_deg[:, None], latlon_deg[None]))
+    others = distance_km[~np.eye(count, dtype=bool)].reshape(count, count - 1)
+    return np.median(others, axis=1).astype(np.float32)
+
+
+def _abstain_reason(rule: UncertaintyRule, doubt: FrameDoubt, radius95_km: float) -> str | None:
+    if doubt.domain_distance > rule.max_domain_distance:
+        return (
+            f"outside the model's domain (distance {doubt.domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
+        )
+    if np.isinf(doubt.disagreement_km):
+        return f"too few frames to confirm each other (fewer than {MIN_FRAMES_TO_AGREE})"
+    if doubt.disagreement_km > rule.max_disagreement_km:
+        return (
+            f"frames disagree (median distance {doubt.disagreement_km:.0f} km, limit {rule.max_disagreement_km:.0f} km)"
+        )
+    if radius95_km > rule.max_radius95_km:
+        return f"too uncertain (95 % radius {radius95_km:.0f} km, limit {rule.max_radius95_km:.0f} km)"
+    return None
+
+
+def _estimate(rule: UncertaintyRule, taken: FrameTime, places: list[Candidate], doubt: FrameDoubt) -> TrackPoint:
     index, time_s = taken
-    radius50_m = 1000.0 * rule.radius50_factor * radius_km
-    radius95_m = 1000.0 * rule.radius95_factor * radius_km
-    reason = None
-    if domain_distance > rule.max_domain_distance:
-        reason = f"outside the model's domain (distance {domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
-    elif radius95_m > 1000.0 * rule.max_radius95_km:
-        reason = f"too uncertain (95 % radius {radius95_m / 1000:.0f} km, limit {rule.max_radius95_km:.0f} km)"
+    radius50_km, radius95_km = rule.radii_km(doubt.posterior_radius_km)
+    reason = _abstain_reason(rule, doubt, radius95_km)
     if reason is not None:
-        return TrackPoint(index, time_s, "abstained", candidates=(), abstain_reason=reason)
+        return TrackPoint(index, time_s, "abstained", abstain_reason=reason)
     best = places[0]
     return TrackPoint(
-        index, time_s, "ok", best.lat_deg, best.lon_deg, radius50_m, radius95_m, best.probability, tuple(places)
-    )
+        index, time_s, "ok", best.lat_deg, best.lon_deg, 1000.0 * radius50_km, 1000.0 * radius95_km,
+        best.probability, tuple(places),
+    )  # fmt: skip
