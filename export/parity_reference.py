@@ -40,13 +40,12 @@ class ParityReference:
     """A model as it was trained, with a gallery to predict positions in; made by :func:`parity_reference`."""
 
     graphs: Mapping[str, nn.Module]
-    location_encoder: LocationEncoder
     logit_scale: float
     gallery_latlon_deg: np.ndarray
     gallery_embedding: np.ndarray
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the named outputs of a graph in torch, float32."""
+        """Return the named outputs of a graph in torch; float32, but float64 of the location encoder."""
         wanted_inputs, wanted_outputs = GRAPH_TENSORS[graph]
         with torch.no_grad():
             outputs = self.graphs[graph](*(torch.from_numpy(inputs[tensor.name]) for tensor in wanted_inputs))
@@ -67,7 +66,7 @@ class ParityReference:
         """
         if graph == "location_encoder":
             change = found["location_embedding"] - expected["location_embedding"]
-            return PositionShift(equivalent_step_m(self.location_encoder, inputs["latlon_deg"], change), 0)
+            return PositionShift(equivalent_step_m(self.graphs[graph], inputs["latlon_deg"], change), 0)
         if graph == "dual_encoder":
             pair = [
                 self.run("tempgeo", {"frame_features": outputs["frame_features"][None]})["frame_embedding"]
@@ -105,11 +104,17 @@ class ParityReference:
 
 
 def parity_reference(model: VidTag, gallery_latlon_deg: np.ndarray) -> ParityReference:
-    """Return the reference of a model, put into evaluation mode; its gallery is embedded once, in torch."""
+    """Return the reference of a model, put into evaluation mode; its gallery is embedded once, in torch.
+
+    The location encoder is taken in float64: training rounds its coordinates to float32, which is a metre on the ground
+    and no standard for an engine to meet.
+    """
     model.eval()
     embedding = embed_gallery(model, gallery_latlon_deg).numpy()
     scale = float(model.logit_scale().detach())
-    return ParityReference(reference_graphs(model), model.location_encoder, scale, gallery_latlon_deg, embedding)
+    exact = LocationEncoderGraph(copy.deepcopy(model.location_encoder).double())
+    graphs = reference_graphs(model) | {"location_encoder": exact}
+    return ParityReference(graphs, scale, gallery_latlon_deg, embedding)
 
 
 def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: np.ndarray) -> np.ndarray:

@@ -88,9 +88,9 @@ def calibrate(
     measured = _measure(_gather(gallery, domain, test_embedding, test_places, test, scale), parameters, tables)
     statement = (
         f"Radii hold the stated share of frames of {len(calibration)} held-out flights, by the width of the posterior; "
-        f"on {len(test)} further flights the 95 % circle held the true place of {100 * measured['coverage95']:.1f} % of "
-        f"the located frames and the 50 % circle of {100 * measured['coverage50']:.1f} %. Frames of one flight are not "
-        "independent."
+        f"on {len(test)} further flights the 95 % circle held the true place of {100 * measured['coverage95']:.1f} % "
+        f"of the located frames and the 50 % circle of {100 * measured['coverage50']:.1f} %. Frames of one flight are "
+        "not independent."
     )
     _log.info("calibration: %s %s, measured %s", parameters, tables, measured)
     return CalibrationFit(parameters, tables, measured, statement)

@@ -54,8 +54,10 @@ class FourierBranch(nn.Module):
         self.head = nn.Linear(hidden, embed_dim)
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        angle = 2.0 * math.pi * coordinates @ self.frequency.T  # (N, frequencies); float32 in every engine
-        return self.head(self.layers(torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1)))
+        # Phases are computed as exactly as the position was given: in float32 two engines differ by a metre on the ground.
+        angle = 2.0 * math.pi * coordinates @ self.frequency.to(coordinates.dtype).T  # (N, frequencies)
+        features = torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1).to(self.frequency.dtype)
+        return self.head(self.layers(features))
 
 
 class LocationEncoder(nn.Module):
@@ -79,7 +81,7 @@ class LocationEncoder(nn.Module):
 
     def sum_of_branches(self, latlon_deg: Tensor) -> Tensor:
         """Return the embeddings (N, E) before normalisation: what GeoCLIP's own class returns."""
-        coordinates = self.project(latlon_deg).float()
+        coordinates = self.project(latlon_deg)
         return torch.stack([branch(coordinates) for branch in self.branches]).sum(0)
 
     def forward(self, latlon_deg: Tensor) -> Tensor:

@@ -79,10 +79,12 @@ def _print_demo(result: RunResult, scored: ScoredTrack, as_json: bool) -> None:
         for point, error in zip(result.located.track.points, errors_km, strict=True)
         if point.status == "ok"
     )
-    median = "no frame located" if median_km is None else f"median error {median_km:.0f} km"
+    located = result.located.track.located()
+    median = "no error to measure" if median_km is None else f"median error {median_km:.0f} km"
     output_lines([
         "",
-        f"{median}; the true place lies inside the 95 % circle in {inside} of {len(rows)} frames.",
+        f"{len(located)} of {len(rows)} frames located, {median}; the true place lies inside the 95 % circle in {inside} "
+        f"of the {len(located)}.",
         HONEST_SENTENCE,
         "Written: " + ", ".join(output.path for output in result.outputs) + f", {result.report}",
     ])  # fmt: skip
