@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training.model.backbones import DinoClassToken
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.frame_mlp import FrameMlp
 from training.model.georefiner import GeoRefiner
-from training.model.location_encoder import FourierBranch, LocationEncoder
+from training.model.location_encoder import LocationEncoder
 from training.model.tempgeo import TempGeo
 from training.model.vidtag import VidTag
 
@@ -43,27 +41,14 @@ class TempGeoGraph(nn.Module):
 
 
 class LocationEncoderGraph(nn.Module):
-    """``latlon_deg`` (N, 2) float64 to ``location_embedding`` (N, E) float32.
-
-    Coordinates and phases stay float64 until whole turns are taken off; all that follows has the dtype of the encoder's
-    weights. In float32 a coordinate is known to a metre and a phase of 6,000 radians to 5e-4, and each engine rounds them
-    in an order of its own: two would disagree by metres.
-    """
+    """``latlon_deg`` (N, 2) float64 to ``location_embedding`` (N, E) float32."""
 
     def __init__(self, encoder: LocationEncoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, latlon_deg: Tensor) -> Tensor:
-        coordinates = self.encoder.project(latlon_deg)
-        summed = torch.stack([self._branch(branch, coordinates) for branch in self.encoder.branches]).sum(0)
-        return functional.normalize(summed, dim=-1)
-
-    @staticmethod
-    def _branch(branch: FourierBranch, coordinates: Tensor) -> Tensor:
-        turns = coordinates @ branch.frequency.double().T  # (N, frequencies)
-        angle = (2.0 * math.pi * (turns - turns.round())).to(branch.head.weight.dtype)
-        return branch.head(branch.layers(torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1)))
+        return self.encoder(latlon_deg)
 
 
 class GeoRefinerGraph(nn.Module):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from export.graphs import reference_graphs
 from training.model.location_encoder import LocationEncoder
@@ -40,12 +40,13 @@ class ParityReference:
     """A model as it was trained, with a gallery to predict positions in; made by :func:`parity_reference`."""
 
     graphs: Mapping[str, nn.Module]
+    location_encoder: LocationEncoder
     logit_scale: float
     gallery_latlon_deg: np.ndarray
     gallery_embedding: np.ndarray
 
     def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the named outputs of a graph in torch; float32, but float64 of the location encoder."""
+        """Return the named outputs of a graph in torch, float32."""
         wanted_inputs, wanted_outputs = GRAPH_TENSORS[graph]
         with torch.no_grad():
             outputs = self.graphs[graph](*(torch.from_numpy(inputs[tensor.name]) for tensor in wanted_inputs))
@@ -66,7 +67,7 @@ class ParityReference:
         """
         if graph == "location_encoder":
             change = found["location_embedding"] - expected["location_embedding"]
-            return PositionShift(equivalent_step_m(self.graphs[graph], inputs["latlon_deg"], change), 0)
+            return PositionShift(equivalent_step_m(self.location_encoder, inputs["latlon_deg"], change), 0)
         if graph == "dual_encoder":
             pair = [
                 self.run("tempgeo", {"frame_features": outputs["frame_features"][None]})["frame_embedding"]
@@ -104,17 +105,11 @@ class ParityReference:
 
 
 def parity_reference(model: VidTag, gallery_latlon_deg: np.ndarray) -> ParityReference:
-    """Return the reference of a model, put into evaluation mode; its gallery is embedded once, in torch.
-
-    The location encoder is taken in float64: training rounds its coordinates to float32, which is a metre on the ground
-    and no standard for an engine to meet.
-    """
+    """Return the reference of a model, put into evaluation mode; its gallery is embedded once, in torch."""
     model.eval()
     embedding = embed_gallery(model, gallery_latlon_deg).numpy()
     scale = float(model.logit_scale().detach())
-    exact = LocationEncoderGraph(copy.deepcopy(model.location_encoder).double())
-    graphs = reference_graphs(model) | {"location_encoder": exact}
-    return ParityReference(graphs, scale, gallery_latlon_deg, embedding)
+    return ParityReference(reference_graphs(model), model.location_encoder, scale, gallery_latlon_deg, embedding)
 
 
 def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: np.ndarray) -> np.ndarray:
@@ -131,16 +126,9 @@ def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: 
     for lat_step, lon_step in ((north_deg, 0.0 * lon), (0.0 * lat, east_deg)):
         # Longitudes run on past 180: wrapped, the seam of an encoder would pass for a steep slope.
         ahead, behind = (np.stack([lat + side * lat_step, lon + side * lon_step], -1) for side in (1.0, -1.0))
-        difference = _embed_float64(exact, torch.from_numpy(ahead)) - _embed_float64(exact, torch.from_numpy(behind))
+        with torch.no_grad():
+            difference = exact(torch.from_numpy(ahead)) - exact(torch.from_numpy(behind))
         columns.append(difference.numpy() / (2.0 * _STEP_M))
     slope = np.stack(columns, axis=-1)  # (N, E, 2) per metre
     step_m = np.linalg.pinv(slope) @ change.astype(np.float64)[..., None]  # (N, 2, 1)
     return np.linalg.norm(step_m[..., 0], axis=-1)
-
-
-@torch.no_grad()
-def _embed_float64(encoder: LocationEncoder, latlon_deg: Tensor) -> Tensor:
-    """Return embeddings (N, E) float64; the encoder's own forward rounds coordinates to float32."""
-    coordinates = encoder.project(latlon_deg)
-    summed = torch.stack([branch(coordinates) for branch in encoder.branches]).sum(0)
-    return nn.functional.normalize(summed, dim=-1)

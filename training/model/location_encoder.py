@@ -54,7 +54,7 @@ class FourierBranch(nn.Module):
         self.head = nn.Linear(hidden, embed_dim)
 
     def forward(self, coordinates: Tensor) -> Tensor:
-        # Phases are computed as exactly as the position was given: in float32 two engines differ by a metre on the ground.
+        # Phases are as exact as the position was given: in float32 two engines differ by a metre on the ground.
         angle = 2.0 * math.pi * coordinates @ self.frequency.to(coordinates.dtype).T  # (N, frequencies)
         features = torch.cat([torch.cos(angle), torch.sin(angle)], dim=-1).to(self.frequency.dtype)
         return self.head(self.layers(features))
