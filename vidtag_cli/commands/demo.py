@@ -83,7 +83,8 @@ def _print_demo(result: RunResult, scored: ScoredTrack, as_json: bool) -> None:
     median = "no error to measure" if median_km is None else f"median error {median_km:.0f} km"
     output_lines([
         "",
-        f"{len(located)} of {len(rows)} frames located, {median}; in {inside} the true place is inside the 95 % circle.",
+        f"{len(located)} of {len(rows)} frames located, {median};",
+        f"the true place lies inside the 95 % circle in {inside} of these {len(located)}.",
         HONEST_SENTENCE,
         "Written: " + ", ".join(output.path for output in result.outputs) + f", {result.report}",
     ])  # fmt: skip
