@@ -71,7 +71,7 @@ def export_bundle(
         fresh.mkdir()
         graph_files = _write_graphs(model, config, fresh, store_weights)
         np.save(fresh / GALLERY_FILE, np.ascontiguousarray(gallery_latlon_deg, dtype=np.float64))
-        np.savez(fresh / DOMAIN_FILE, **domain_arrays)
+        np.savez(fresh / DOMAIN_FILE, **domain_arrays)  # type: ignore[arg-type]  # the stub reads one as allow_pickle
         contract = _contract(name, model, config, about, calibration, metrics, fresh, graph_files)
         write_bundle_json(fresh, contract)
         reference = parity_reference(model, gallery_latlon_deg)
