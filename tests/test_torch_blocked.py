@@ -52,7 +52,7 @@ def test_commands_answer(arguments):
 
 
 def test_a_clip_is_located(tmp_path):
-    clips = sorted(PACKAGED_MODELS_DIR.glob("*.mp4"))
+    clips = sorted((PACKAGED_MODELS_DIR / "demo").glob("*.mp4"))
     if not (PACKAGED_MODELS_DIR / "flyover.vidtag").is_dir() or not clips:
         pytest.skip(f"no packaged model with a demonstration clip in {PACKAGED_MODELS_DIR}")
     track = tmp_path / "track.gpx"

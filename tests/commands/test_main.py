@@ -187,7 +187,8 @@ def start(tmp_path, clean_up, **options):
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["INT", "TERM", "HUP"]
 )
 def test_a_signal_cleans_up_and_has_its_code(tmp_path, number, code):
-    process = start(tmp_path, REMOVE)
+    # Under nohup the signal would come in ignored, and stay so on purpose.
+    process = start(tmp_path, REMOVE, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
     assert process.stdout.readline() == "started\n"
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
