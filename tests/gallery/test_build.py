@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, OutputError
 from vidtag_cli.gallery.build import (
     cached_gallery,
     embed_coordinates,
@@ -139,6 +139,16 @@ def test_the_cache_embeds_once_and_knows_its_key(
     again = cached_gallery(grid, counted, origin, wraps=True)
     assert first.path == again.path
     assert calls == [len(grid)]
+
+
+def test_a_cache_that_cannot_be_made_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: GalleryOrigin, embed_sphere: Embed
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
+        cached_gallery(equal_area_grid(2000.0), embed_sphere, origin, wraps=True)
     cached_gallery(grid[1:], counted, origin, wraps=True)
     cached_gallery(grid, counted, GalleryOrigin("a test", None, "toy", "cd" * 32), wraps=True)
     cached_gallery(grid, counted, origin, wraps=True, cell_area_km2=7.0)

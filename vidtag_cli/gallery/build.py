@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vidtag_cli.bundle.folders import cache_dir
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, OutputError
 from vidtag_cli.gallery.cell_area import regular_spacing_km, shared_cell_area_km2
 from vidtag_cli.gallery.contract import GalleryOrigin
 from vidtag_cli.gallery.store import Gallery, check_gallery_target, open_gallery, save_gallery
@@ -83,7 +83,13 @@ def cached_gallery(
     key = f"{origin.location_encoder_sha256[:16]}-{_fingerprint(latlon_deg, cell_area_km2)[:16]}"
     path = cache_dir() / "galleries" / key
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{path.parent}: the cache for the gallery cannot be made ({error.strerror}): set XDG_CACHE_HOME to a "
+                "folder that can be written, or give a gallery with --gallery"
+            ) from error
         return build_gallery(
             path, latlon_deg, embed, origin, wraps=wraps, cell_area_km2=cell_area_km2, progress=progress, force=True
         )
