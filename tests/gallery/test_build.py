@@ -139,6 +139,10 @@ def test_the_cache_embeds_once_and_knows_its_key(
     again = cached_gallery(grid, counted, origin, wraps=True)
     assert first.path == again.path
     assert calls == [len(grid)]
+    cached_gallery(grid[1:], counted, origin, wraps=True)
+    cached_gallery(grid, counted, GalleryOrigin("a test", None, "toy", "cd" * 32), wraps=True)
+    cached_gallery(grid, counted, origin, wraps=True, cell_area_km2=7.0)
+    assert len(calls) == 4
 
 
 def test_a_cache_that_cannot_be_made_says_what_to_set(
@@ -149,7 +153,3 @@ def test_a_cache_that_cannot_be_made_says_what_to_set(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
         cached_gallery(equal_area_grid(2000.0), embed_sphere, origin, wraps=True)
-    cached_gallery(grid[1:], counted, origin, wraps=True)
-    cached_gallery(grid, counted, GalleryOrigin("a test", None, "toy", "cd" * 32), wraps=True)
-    cached_gallery(grid, counted, origin, wraps=True, cell_area_km2=7.0)
-    assert len(calls) == 4
