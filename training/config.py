@@ -179,7 +179,10 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             raise ValueError(f"{where}: a list is wanted, not {value!r}")
-        item = typing.get_args(kind)[0]
+        items = typing.get_args(kind)
+        if items[-1] is not Ellipsis and len(value) != len(items):
+            raise ValueError(f"{where}: {len(items)} entries are wanted, not {len(value)}")
+        item = items[0]
         return tuple(_build(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
     if origin is Literal:
         if value not in typing.get_args(kind):

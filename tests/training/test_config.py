@@ -75,3 +75,11 @@ def test_a_whole_number_may_stand_for_a_fraction(tmp_path):
 def test_an_unknown_name_lists_the_presets():
     with pytest.raises(ValueError, match="flyover, paper"):
         load_config("no such preset")
+
+
+def test_a_range_needs_both_its_ends(tmp_path):
+    text = (PRESET_FOLDER / "flyover.toml").read_text("utf-8")
+    path = tmp_path / "short.toml"
+    path.write_text(text.replace("jitter_deg = [0.02, 0.6]", "jitter_deg = [0.02]"), "utf-8")
+    with pytest.raises(ValueError, match="jitter_deg: 2 entries"):
+        load_config(str(path))
