@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidtag_cli.evaluation.bootstrap import bootstrap_ci
+from vidtag_cli.evaluation.bootstrap import ClipResampling, bootstrap_ci, estimate_median, estimate_ratio
 
 # 100 trials with fixed seeds of a 95 % interval: a right one covers at least 87 with probability 0.999; the percentile
 # interval of 40 values is known to fall one or two per cent short.
@@ -42,3 +42,59 @@ def test_rows_stay_together():
 def test_no_values_and_nan_are_refused(values):
     with pytest.raises(ValueError):
         bootstrap_ci(np.array(values), np.mean, seed=0)
+
+
+class TestClips:
+    CLIPS = np.array([0, 0, 0, 1, 2, 2, 3, 3, 3, 3])
+    VALUES = np.array([5.0, 1.0, 4.0, 2.0, 9.0, 7.0, 3.0, 3.5, 8.0, 6.0])
+
+    def test_every_clip_is_drawn_as_often_as_the_others(self):
+        counts = np.concatenate(list(ClipResampling(clips=5, seed=0).counts()))
+        assert counts.shape == (2000, 5)
+        assert (counts.sum(axis=1) == 5).all()
+        # 10,000 draws: a fifth of them within five standard deviations of 40.
+        assert np.abs(counts.sum(axis=0) - 2000).max() < 200
+
+    def test_draws_do_not_depend_on_the_size_of_the_blocks(self):
+        resampling = ClipResampling(clips=4, seed=1, resamples=50)
+        whole, small = (np.concatenate(list(resampling.counts(n))) for n in (1.0, 100_000.0))
+        assert np.array_equal(whole, small)
+
+    def test_a_median_is_that_of_the_repeated_frames(self):
+        resampling = ClipResampling(clips=4, seed=2, resamples=FEW)
+        estimate = estimate_median(self.VALUES, self.CLIPS, resampling)
+        slow = [
+            np.median(np.concatenate([self.VALUES[clip == self.CLIPS] for clip in np.repeat(range(4), drawn)]))
+            for drawn in np.concatenate(list(resampling.counts()))
+        ]
+        assert estimate.value == np.median(self.VALUES)
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+
+    def test_a_ratio_is_that_of_the_drawn_totals(self):
+        resampling = ClipResampling(clips=3, seed=3, resamples=FEW)
+        hits, frames = np.array([1.0, 0.0, 4.0]), np.array([2.0, 10.0, 4.0])
+        estimate = estimate_ratio(hits, frames, resampling)
+        slow = [(drawn * hits).sum() / (drawn * frames).sum() for drawn in np.concatenate(list(resampling.counts()))]
+        assert estimate.value == 5.0 / 16.0
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+
+    def test_equal_frames_of_a_clip_do_not_narrow_the_interval(self):
+        few, many = (np.repeat([0.0, 1.0, 2.0, 3.0], n) for n in (1, 50))
+        resampling = ClipResampling(clips=4, seed=4, resamples=FEW)
+        assert estimate_median(few, np.arange(4), resampling) == estimate_median(
+            many, np.repeat(range(4), 50), resampling
+        )
+
+    def test_abstentions_are_left_out_of_a_median(self):
+        resampling = ClipResampling(clips=3, seed=5, resamples=FEW)
+        assert estimate_median(np.array([2.0, np.nan, 2.0]), np.arange(3), resampling).value == 2.0
+        assert np.isnan(estimate_median(np.full(3, np.nan), np.arange(3), resampling).value)
+
+    def test_no_clips_have_no_estimate(self):
+        nothing = ClipResampling(clips=0, seed=0, resamples=FEW)
+        assert np.isnan(estimate_ratio(np.zeros(0), np.zeros(0), nothing).low)
+        assert np.isnan(estimate_median(np.zeros(0), np.zeros(0, int), nothing).high)
+
+    def test_totals_of_other_clips_are_refused(self):
+        with pytest.raises(ValueError, match="for 4 clips"):
+            estimate_ratio(np.ones(3), np.ones(3), ClipResampling(clips=4, seed=0))

@@ -105,6 +105,25 @@ class TestVideos:
     def test_a_perfect_prediction_across_a_seam_is_near_the_centroid(self, track):
         assert video_error_km(np.array(track), np.array(track)) < 0.02
 
+    def test_centroids_across_the_antimeridian_by_hand(self):
+        truth = np.array([(0.0, 179.0), (0.0, -180.0), (0.0, -179.0)])  # centroid (0, 180)
+        predicted = np.array([(0.0, 179.5), (0.0, -179.5), (0.0, -178.0)])  # centroid near (0, -179.33)
+        assert representative_latlon(predicted).tolist() == [0.0, -179.5]
+        assert video_error_km(truth, predicted) == pytest.approx(math.radians(0.5) * EARTH_RADIUS_KM)
+
+    def test_centroids_at_the_pole_by_hand(self):
+        truth = np.array([(89.0, 0.0), (89.0, 90.0), (89.0, -180.0), (89.0, -90.0)])  # centroid: the pole
+        predicted = np.array([(89.5, 10.0), (89.4, 10.0), (89.5, 10.0), (87.0, 10.0)])  # centroid near (88.85, 10)
+        assert representative_latlon(predicted).tolist() == [89.4, 10.0]
+        assert video_error_km(truth, predicted) == pytest.approx(math.radians(0.6) * EARTH_RADIUS_KM)
+
+    def test_the_share_of_videos_over_seams_by_hand(self):
+        antimeridian, pole = np.array([(10.0, 179.99), (10.0, -179.99)]), np.array([(89.99, 0.0), (89.99, -180.0)])
+        metrics = video_metrics([(antimeridian, antimeridian), (pole, pole)], [1.0, 2.0])
+        # Either prediction is a hundredth of a degree from the centroid: 1.095 km of longitude, 1.112 km of latitude.
+        assert metrics.share_within == {1.0: 0.0, 2.0: 1.0}
+        assert metrics.median_km == pytest.approx((1.0951 + 1.1119) / 2.0, abs=1e-3)
+
     def test_videos_are_weighed_alike_whatever_their_length(self):
         here, there = np.array([(0.0, 0.0)] * 100), np.array([(0.0, 1.0)])
         metrics = video_metrics([(here, here), (there, there + [0.0, 1.0])], [1.0])

@@ -98,6 +98,54 @@ def test_the_way_over_the_pole_is_the_short_one():
     assert plane_distance_deg(np.array([3.0, 4.0]), np.array([0.0, 0.0])) == pytest.approx(5.0)
 
 
+def planar_mean_range_difference(truth, predicted):
+    """Equation 7 of the paper for each coordinate, then their mean, on the plane."""
+    return float(np.mean(np.abs(np.ptp(truth, axis=0) - np.ptp(predicted, axis=0))))
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_range_difference_is_equation_7_away_from_seams(seed):
+    random = np.random.default_rng(seed)
+    truth = walk(random, 20)
+    predicted = truth + random.normal(0.0, 0.02, truth.shape)
+    assert mean_range_difference(truth, predicted).degrees == pytest.approx(
+        planar_mean_range_difference(truth, predicted), abs=SAME_NUMBER
+    )
+
+
+def test_the_range_difference_across_the_antimeridian_by_hand():
+    truth, predicted = np.array([(0.0, 179.5), (0.0, -179.5)]), np.array([(0.0, 178.0), (0.0, 179.5)])
+    difference = mean_range_difference(truth, predicted)  # ranges of longitude 1 and 1.5, of latitude 0 and 0
+    assert difference.degrees == pytest.approx(0.25)
+    assert difference.km == pytest.approx(0.25 * KM_PER_DEGREE)
+    assert planar_mean_range_difference(truth, predicted) == pytest.approx(178.75)  # what the plane would say
+
+
+def test_the_range_difference_over_the_pole_by_hand():
+    truth = np.array([(89.0, 0.0), (90.0, 55.0), (89.0, -180.0)])  # ranges 1 and 180 degrees; centred on the pole
+    turned = np.array([(89.0, 90.0), (90.0, -20.0), (89.0, -90.0)])
+    assert mean_range_difference(truth, turned).degrees == pytest.approx(0.0, abs=SAME_NUMBER)
+    standing = mean_range_difference(truth, np.repeat(truth[:1], 3, axis=0))
+    assert standing.degrees == pytest.approx((1.0 + 180.0) / 2.0)
+    assert standing.km == pytest.approx(0.5 * KM_PER_DEGREE)  # at the pole longitudes span no way at all
+
+
+def test_frechet_over_the_pole_by_hand():
+    truth = np.array([(89.0, 0.0), (90.0, 55.0), (89.0, -180.0)])
+    behind = np.array([(88.0, 0.0), (89.0, 0.0), (90.0, -77.0)])  # the same flight one degree behind
+    distance = discrete_frechet(truth, behind)
+    assert distance.degrees == pytest.approx(1.0)
+    assert distance.km == pytest.approx(KM_PER_DEGREE)
+
+
+def test_frechet_across_the_antimeridian_by_hand():
+    truth = np.array([(0.0, 179.0), (0.0, -180.0), (0.0, -179.0)])
+    detour = np.array([(0.0, 179.0), (2.0, 180.0), (0.0, -179.0)])
+    distance = discrete_frechet(truth, detour)
+    assert distance.degrees == pytest.approx(2.0)
+    assert distance.km == pytest.approx(2.0 * KM_PER_DEGREE)
+
+
 def test_a_detour_is_seen_by_frechet_and_by_the_range():
     truth = np.array([(0.0, 0.0), (0.0, 1.0), (0.0, 2.0)])
     detour = np.array([(0.0, 0.0), (3.0, 1.0), (0.0, 2.0)])

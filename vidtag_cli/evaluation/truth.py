@@ -13,6 +13,7 @@ from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.evaluation.fix import Clock, Fix
 from vidtag_cli.evaluation.truth_csv import read_csv_fixes
 from vidtag_cli.evaluation.truth_geojson import read_geojson_fixes
+from vidtag_cli.evaluation.truth_gpmf import read_gpmf_fixes
 from vidtag_cli.evaluation.truth_gpx import read_gpx_fixes
 from vidtag_cli.geo.sphere import interpolate_latlon
 
@@ -30,6 +31,13 @@ READERS: dict[str, Callable[[Path], tuple[Clock, list[Fix]]]] = {
     ".json": read_geojson_fixes,
 }
 
+EMBEDDED_READERS: dict[str, Callable[[Path], tuple[Clock, list[Fix]]]] = {
+    ".mp4": read_gpmf_fixes,
+    ".mov": read_gpmf_fixes,
+    ".360": read_gpmf_fixes,
+}
+"""Videos that carry their own track. A file beside a video comes first, so these are not among ``READERS``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Truth:
@@ -44,15 +52,17 @@ class Truth:
 
 
 def read_truth(path: str | Path) -> Truth:
-    """Return the positions of a GPX, CSV or GeoJSON file. Of fixes with one and the same instant the first counts.
+    """Return the positions of a GPX, CSV or GeoJSON file, or those that a GoPro wrote into its video. Of fixes with one
+    and the same instant the first counts.
 
     Raises InputError, with the line where there is one, for a file that is missing, malformed, empty, or whose times
-    are missing, run backwards or name no time zone.
+    are missing, run backwards or name no time zone, and for a video whose GPS had no lock.
     """
     path = Path(path)
-    reader = READERS.get(path.suffix.lower())
+    readers = {**READERS, **EMBEDDED_READERS}
+    reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise InputError(f"{path}: true positions are read from {', '.join(READERS)}: convert the file to one of them")
+        raise InputError(f"{path}: true positions are read from {', '.join(readers)}: convert the file to one of them")
     try:
         clock, fixes = reader(path)
     except OSError as error:

@@ -1,0 +1,120 @@
+"""Training of a classifier over cells and its answer: the centre of the most probable cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.baselines.cells import OUTSIDE, CellPartition, hierarchy_of
+
+_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class CellClassifier:
+    """A trained head and its partitions of the Earth, coarse to fine; the finest answers.
+
+    ``head(features (N, D), scenes (N,) or None)`` returns the scores (N, K) of each partition.
+    """
+
+    head: nn.Module
+    partitions: tuple[CellPartition, ...]
+
+    def locate(self, features: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
+        """Return the positions (N, 2) in degrees of the most probable cells of features (N, D)."""
+        best = [block.argmax(axis=1) for block in self._blocks(features, scenes)]
+        return self.partitions[-1].centres_latlon_deg[np.concatenate([np.zeros(0, np.int64), *best])]
+
+    def probabilities(self, features: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
+        """Return the probabilities (N, K) float32 of the finest cells, each row adding up to 1.
+
+        A cell's probability is multiplied by that of the coarser cells around it, as in ISNs and GeoDecoder.
+        """
+        nothing = np.zeros((0, len(self.partitions[-1])), np.float32)
+        return np.concatenate([nothing, *self._blocks(features, scenes)])
+
+    def clip_class(self, features: np.ndarray, scenes: np.ndarray | None = None) -> int:
+        """Return the finest cell with the largest mean probability over the frames (T, D) of a clip."""
+        return int(self.probabilities(features, scenes).mean(axis=0).argmax())
+
+    @torch.no_grad()
+    def _blocks(self, features: np.ndarray, scenes: np.ndarray | None) -> Iterator[np.ndarray]:
+        """Yield probabilities of so many frames at a time that they fit in memory beside thousands of cells."""
+        self.head.eval()
+        device = next(self.head.parameters()).device
+        around = [torch.from_numpy(classes).to(device) for classes in hierarchy_of(self.partitions)]
+        for begin in range(0, len(features), _ROWS):
+            rows = torch.from_numpy(np.asarray(features[begin : begin + _ROWS], dtype=np.float32)).to(device)
+            of_rows = None if scenes is None else torch.from_numpy(scenes[begin : begin + _ROWS]).to(device)
+            yield _joint_probabilities(self.head(rows, of_rows), around).cpu().numpy()
+
+
+def train_classifier(
+    head: nn.Module,
+    partitions: Sequence[CellPartition],
+    features: np.ndarray,
+    latlon_deg: np.ndarray,
+    scenes: np.ndarray | None = None,
+    *,
+    steps: int,
+    batch_frames: int = 512,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+) -> tuple[CellClassifier, list[float]]:
+    """Train a head in place on features (N, D) of frames at (N, 2) degrees; return the classifier and the loss by step.
+
+    The loss is the mean cross-entropy over the partitions, plus that of the scenes (N,) int64 if they are given. Every
+    step draws its batch and its random numbers from the seed and its own number. Frames outside a partition, whose cell
+    had too few positions, do not count there. ``features`` may be memory-mapped.
+    """
+    device = next(head.parameters()).device
+    classes = np.stack([partition.classes_of(latlon_deg) for partition in partitions])
+    usable = np.flatnonzero((classes != OUTSIDE).any(axis=0))
+    if len(usable) == 0:
+        raise ValueError("no frame lies in a cell of any partition")
+    optimizer = torch.optim.Adam(head.parameters(), lr=learning_rate)
+    head.train()
+    losses = []
+    for number in range(steps):
+        torch.manual_seed((seed * 1_000_003 + number) % 2**63)
+        rows = np.sort(np.random.default_rng((seed, number)).choice(usable, min(batch_frames, len(usable)), False))
+        batch = torch.from_numpy(np.asarray(features[rows], dtype=np.float32)).to(device)
+        targets = torch.from_numpy(classes[:, rows]).to(device)
+        of_rows = None if scenes is None else torch.from_numpy(scenes[rows]).to(device)
+        loss = cell_loss(head(batch, of_rows), targets)
+        if of_rows is not None and hasattr(head, "scene_loss"):
+            loss = loss + head.scene_loss(batch, of_rows)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    head.eval()
+    return CellClassifier(head, tuple(partitions)), losses
+
+
+def cell_loss(scores: Sequence[Tensor], classes: Tensor) -> Tensor:
+    """Return the mean over partitions of the cross-entropy of scores (N, K) and classes (levels, N); a scalar.
+
+    Frames outside a partition are left out of its term, and a partition without any frame is left out.
+    """
+    terms = [
+        functional.cross_entropy(of_level, target, ignore_index=OUTSIDE)
+        for of_level, target in zip(scores, classes, strict=True)
+        if bool((target != OUTSIDE).any())
+    ]
+    return torch.stack(terms).mean()
+
+
+def _joint_probabilities(scores: Sequence[Tensor], around: Sequence[Tensor]) -> Tensor:
+    """Return (N, K) probabilities of the finest cells from the scores of all levels and the cells around each."""
+    total = torch.zeros_like(scores[-1])
+    for of_level, classes in zip(scores, around, strict=True):
+        logarithms = functional.log_softmax(of_level, dim=1)[:, classes.clamp(min=0)]
+        # A fine cell whose coarse cell was dropped is judged by the other levels alone.
+        total = total + torch.where(classes == OUTSIDE, torch.zeros_like(logarithms), logarithms)
+    return functional.softmax(total, dim=1)

@@ -1,0 +1,1 @@
+"""Data sets on disk: one loader a layout, all of them giving the same ``Sample``."""

@@ -1,0 +1,81 @@
+"""Which positions a data set may not teach: faults that a scan counts and reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from training.data.ledger import Ledger
+from vidtag_cli.errors import InputError
+from vidtag_cli.evaluation.fix import Clock, Fix
+from vidtag_cli.evaluation.truth import Truth
+
+PositionFault = Literal["position_not_finite", "position_out_of_range", "position_null_island"]
+
+NULL_ISLAND_DEG = 1e-6
+"""Receivers without a fix write (0, 0). The place is open sea 600 km off Africa: no camera is lost by refusing it."""
+
+
+def position_fault(lat_deg: float, lon_deg: float) -> PositionFault | None:
+    """Return why a position cannot be true, or None."""
+    if not (math.isfinite(lat_deg) and math.isfinite(lon_deg)):
+        return "position_not_finite"
+    if abs(lat_deg) > 90.0 or abs(lon_deg) > 180.0:
+        return "position_out_of_range"
+    if abs(lat_deg) < NULL_ISLAND_DEG and abs(lon_deg) < NULL_ISLAND_DEG:
+        return "position_null_island"
+    return None
+
+
+def parsed_number(value: object) -> float:
+    """Return the number that a text or a JSON value holds; NaN where it holds none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def truth_of_fixes(clock: Clock, fixes: Iterable[Fix], where: str, ledger: Ledger) -> Truth:
+    """Return the truth of the usable fixes, which may come in any order; the ledger learns of the others.
+
+    Raises InputError when not one is usable.
+    """
+    usable = []
+    for fix in fixes:
+        ledger.find("fix")
+        fault = position_fault(fix.lat_deg, fix.lon_deg)
+        reason = fault if math.isfinite(fix.instant) else "time_not_finite"
+        if reason is None:
+            usable.append(fix)
+        else:
+            ledger.drop("fix", reason, f"{where}: {fix.where}")
+    if any(later.instant < earlier.instant for earlier, later in zip(usable, usable[1:], strict=False)):
+        ledger.note("video", "fixes_unordered", where)
+        usable.sort(key=lambda fix: fix.instant)
+    kept: list[Fix] = []
+    for fix in usable:
+        if kept and fix.instant == kept[-1].instant:
+            ledger.drop("fix", "duplicate_time", f"{where}: {fix.where}")
+        else:
+            kept.append(fix)
+    if not kept:
+        raise InputError(f"{where}: holds no usable position")
+    ledger.keep("fix", len(kept))
+    latlon_deg = np.array([(fix.lat_deg, wrapped_lon_deg(fix.lon_deg)) for fix in kept], dtype=np.float64)
+    return Truth(clock, np.array([fix.instant for fix in kept], dtype=np.float64), latlon_deg)
+
+
+def wrapped_lon_deg(lon_deg: float) -> float:
+    """Return the longitude with -180 in place of 180, as everywhere in memory."""
+    return -180.0 if lon_deg == 180.0 else lon_deg
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Return the path below the data set's root, with slashes: the same on every machine."""
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,155 @@
+"""Any folder of videos with their tracks: a GPX, CSV or GeoJSON file of the same name beside each, or embedded GPS."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from training.data.ledger import Ledger
+from training.data.positions import relative_name, truth_of_fixes
+from training.data.sample import Sample, ScanResult
+from training.data.sequences import SequenceLabel
+from training.data.video_samples import Alignment, VideoSampling, report_clock_offset, video_samples
+from training.data.video_times import VideoTimes, read_video_times
+from vidtag_cli.errors import InputError, VidtagError
+from vidtag_cli.evaluation.truth import EMBEDDED_READERS, READERS, Truth
+from vidtag_cli.evaluation.truth_gpmf import lock_fault, locked_fixes, read_gps_samples
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".360", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".wmv")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFolder:
+    """All videos below ``root``, at any depth. The first folder below the root is a sample's stratum."""
+
+    root: Path
+    sampling: VideoSampling = field(default_factory=VideoSampling)
+
+    @property
+    def name(self) -> str:
+        return "videos"
+
+    def scan(self) -> ScanResult:
+        """Return a sample a video, more where its track has gaps."""
+        ledger = Ledger()
+        videos = find_videos(self.root)
+        if not videos:
+            raise InputError(f"{self.root}: no video ({', '.join(VIDEO_SUFFIXES)}) in it or below")
+        copies = _copies(videos)
+        samples: list[Sample] = []
+        for video in videos:
+            ledger.find("video")
+            name = relative_name(video, self.root)
+            if video in copies:
+                ledger.drop("video", "duplicate_content", f"{name} is {relative_name(copies[video], self.root)}")
+                continue
+            try:
+                samples += self._video_samples(video, name, ledger)
+            except _UnusableVideoError as unusable:
+                ledger.drop("video", unusable.reason, unusable.example.replace(f"{self.root}/", ""))
+            else:
+                ledger.keep("video")
+        return ScanResult(tuple(sorted(samples, key=lambda each: each.key)), ledger.report(self.name, self.root))
+
+    def _video_samples(self, video: Path, name: str, ledger: Ledger) -> list[Sample]:
+        truth_path = _truth_path(video, name, ledger)
+        try:
+            times = read_video_times(video)
+        except VidtagError as error:
+            raise _UnusableVideoError("video_unreadable", str(error)) from error
+        if len(times.media_time_s) == 0:
+            raise _UnusableVideoError("video_unreadable", f"{name}: promises no frame")
+        try:
+            truth, gps_utc = _read_track(truth_path, name, ledger)
+        except InputError as error:
+            raise _UnusableVideoError("track_unusable", str(error)) from error
+        report_clock_offset(name, gps_utc, times, ledger)
+        stratum = name.partition("/")[0] if "/" in name else self.name
+        label = SequenceLabel(f"{self.name}/{name}", name, stratum)
+        alignment = _alignment(truth, times, name, ledger)
+        samples = video_samples(video, times, truth, label, self.sampling, ledger, alignment)
+        if not samples:
+            raise _UnusableVideoError("no_sequence", name)
+        return samples
+
+
+def find_videos(root: Path) -> list[Path]:
+    """Return all videos below a folder, in order of their names."""
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+
+
+class _UnusableVideoError(Exception):
+    """A video that gives no sample; caught where the books are kept."""
+
+    def __init__(self, reason: str, example: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.example = example
+
+
+def _truth_path(video: Path, name: str, ledger: Ledger) -> Path:
+    beside = [path for suffix in READERS if (path := video.with_suffix(suffix)).is_file()]
+    if len(beside) > 1:
+        ledger.note("video", "several_tracks", f"{name}: {', '.join(path.name for path in beside)}; the first counts")
+    if beside:
+        return beside[0]
+    if video.suffix.lower() not in EMBEDDED_READERS:
+        raise _UnusableVideoError("track_missing", name)
+    return video
+
+
+def _read_track(path: Path, name: str, ledger: Ledger) -> tuple[Truth, datetime | None]:
+    """Return the track and the instant of its first fix, where it knows it."""
+    if path.suffix.lower() in EMBEDDED_READERS:
+        return _read_embedded(path, name, ledger)
+    try:
+        clock, fixes = READERS[path.suffix.lower()](path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    truth = truth_of_fixes(clock, fixes, name, ledger)
+    return truth, datetime.fromtimestamp(float(truth.instants[0]), UTC) if clock == "utc" else None
+
+
+def _read_embedded(path: Path, name: str, ledger: Ledger) -> tuple[Truth, datetime | None]:
+    samples = read_gps_samples(path)
+    if not samples:
+        raise _UnusableVideoError("track_missing", f"{name}: no file beside it, no GPS inside")
+    for sample in samples:
+        if (fault := lock_fault(sample)) is not None:
+            ledger.find("fix")
+            ledger.drop("fix", "no_lock", f"{name} at {sample.media_time_s:.3f} s: {fault}")
+    truth = truth_of_fixes("media_time", locked_fixes(path, samples), name, ledger)
+    return truth, next((each.utc for each in samples if lock_fault(each) is None), None)
+
+
+def _alignment(truth: Truth, times: VideoTimes, name: str, ledger: Ledger) -> Alignment:
+    """Return how a track in UTC is tied to the video: by Apple's creation date, which states its zone, else the first
+    fix at the first frame, as ``vidtag eval`` does; ``creation_time`` is not to be trusted.
+    """
+    if truth.clock != "utc":
+        return Alignment()
+    created = times.apple_creation_date
+    if created is not None and created.tzinfo is not None:
+        return Alignment(media_zero_utc=created)
+    ledger.note("video", "alignment_assumed", f"{name}: first fix taken to be at the first frame")
+    return Alignment(first_fix_at_s=float(times.media_time_s[0]))
+
+
+def _copies(videos: list[Path]) -> dict[Path, Path]:
+    """Return the earlier one of each pair of equal videos by the later: a copy would leak from one split to another."""
+    by_size: dict[int, list[Path]] = {}
+    for video in videos:
+        by_size.setdefault(video.stat().st_size, []).append(video)
+    copies = {}
+    for same_size in by_size.values():
+        first_of: dict[str, Path] = {}
+        for video in same_size if len(same_size) > 1 else ():
+            with video.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if digest in first_of:
+                copies[video] = first_of[digest]
+            else:
+                first_of[digest] = video
+    return copies

@@ -1,0 +1,1 @@
+"""The paper's figures of a model's predictions, each drawn from a predictions file by matplotlib (extra ``plot``)."""

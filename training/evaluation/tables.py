@@ -1,0 +1,98 @@
+"""Tables in Markdown and JSON: the paper's rows above, ours with their confidence intervals below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.evaluation.columns import heading, is_share
+from training.evaluation.paper import PaperTable
+from vidtag_cli.evaluation.bootstrap import Estimate
+
+LEAK_MARK = "†"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRow:
+    """One row of ours. ``caution`` says in words why it is not a blind retrieval; empty when it is one."""
+
+    name: str
+    values: Mapping[str, Estimate]
+    clips: int
+    frames: int
+    coverage: float
+    caution: str = ""
+
+
+def markdown_table(rows: Sequence[MeasuredRow], columns: Sequence[str], paper: PaperTable | None = None) -> str:
+    """Return a Markdown table; measured values as ``41.0 (38.2-43.9)``, the interval of 95 % in brackets."""
+    head = ["", "clips", "located", *(heading(column) for column in columns)]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for name, printed in paper.rows if paper else ():
+        lines.append(_line([f"paper: {name}", "", "", *(_printed(printed.get(column), column) for column in columns)]))
+    for row in rows:
+        name = f"**{row.name}**{f' {LEAK_MARK}' if row.caution else ''}"
+        values = [_measured(row.values.get(column), column) for column in columns]
+        lines.append(_line([name, str(row.clips), _per_cent(row.coverage), *values]))
+    cautions = list(dict.fromkeys(f"{LEAK_MARK} {row.caution}." for row in rows if row.caution))
+    notes = ([f"Paper: table {paper.id}. {paper.note}".strip()] if paper else []) + cautions
+    return "\n".join(lines) + "\n" + "".join(f"\n{note}\n" for note in notes)
+
+
+def table_document(
+    rows: Sequence[MeasuredRow], columns: Sequence[str], paper: PaperTable | None = None
+) -> dict[str, Any]:
+    """Return the same table for JSON: per cent, kilometres, degrees; None for no value."""
+    return {
+        "paper_table": None if paper is None else paper.id,
+        "columns": {column: heading(column) for column in columns},
+        "paper": [{"name": name, "values": dict(printed)} for name, printed in (paper.rows if paper else ())],
+        "measured": [
+            {
+                "name": row.name,
+                "clips": row.clips,
+                "frames": row.frames,
+                "coverage": _json_number(row.coverage),
+                "caution": row.caution,
+                "values": {
+                    column: {
+                        "value": _json_number(estimate.value),
+                        "low": _json_number(estimate.low),
+                        "high": _json_number(estimate.high),
+                    }
+                    for column, estimate in row.values.items()
+                },
+            }
+            for row in rows
+        ],
+    }
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _printed(value: float | None, column: str) -> str:
+    return "-" if value is None else _number(value, column)
+
+
+def _measured(estimate: Estimate | None, column: str) -> str:
+    if estimate is None or math.isnan(estimate.value):
+        return "-"
+    return f"{_number(estimate.value, column)} ({_number(estimate.low, column)}-{_number(estimate.high, column)})"
+
+
+def _number(value: float, column: str) -> str:
+    if is_share(column):
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value < 100.0 else f"{value:.0f}"
+
+
+def _per_cent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100.0 * share:.1f} %"
+
+
+def _json_number(value: float) -> float | None:
+    return None if math.isnan(value) else value
