@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from vidtag_cli.errors import InputError, VideoError
-from vidtag_cli.video.probe import probe_video
+from vidtag_cli.video.orientation import Orientation
+from vidtag_cli.video.probe import _orientation, probe_video
 
 # path: codec, pixel format, size as shown, degrees clockwise, promised frames
 STATED = {
@@ -211,3 +212,15 @@ def test_hostile_names(tmp_path: Path, lossless_mov: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     path.write_bytes(lossless_mov.read_bytes())
     assert probe_video(path).frame_count == 5
+
+
+def test_side_data_that_the_library_does_not_know_is_noted_and_not_fatal() -> None:
+    class Frame:
+        @property
+        def side_data(self) -> None:
+            raise ValueError("31 is not a valid Type")
+
+    orientation, notes = _orientation(Frame())  # type: ignore[arg-type]
+    assert orientation == Orientation()
+    assert len(notes) == 1
+    assert "31 is not a valid Type" in notes[0]

@@ -148,7 +148,10 @@ def _first_frame(container: InputContainer, stream: VideoStream) -> VideoFrame |
 def _orientation(frame: VideoFrame | None) -> tuple[Orientation, tuple[str, ...]]:
     if frame is None:
         return Orientation(), ("no frame could be decoded at the start, so a rotation would not be known",)
-    side_data: Any = frame.side_data  # its stub knows motion vectors only
+    try:
+        side_data: Any = frame.side_data  # its stub knows motion vectors only
+    except ValueError as error:  # PyAV refuses kinds of side data newer than itself, such as the EXIF of MJPEG
+        return Orientation(), (f"the side data of its frames cannot be read ({error}): a rotation would not be known",)
     try:
         orientation = orientation_from_matrix(bytes(side_data[SideDataType.DISPLAYMATRIX]))  # type: ignore[typeddict-item]
     except KeyError:
