@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 import typer
+from fake_cuda import FakeCudaRuntime
+from fake_tensorrt import fake_gpu
 from tiny_bundle import write_tiny_bundle
 from typer.testing import CliRunner
 
@@ -55,6 +57,25 @@ def test_the_text_says_the_same(machine):
     for part in ("onnxruntime on cpu: ready", "ffmpeg: 7.1", "flyover (packaged): hashes right", "tensorrt"):
         assert part in done.stdout
     assert done.stdout.endswith("\nready\n")
+
+
+def test_every_route_to_a_gpu_is_named_with_what_it_lacks(machine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    no_gpu = FakeCudaRuntime()
+    no_gpu.fail_with["cudaGetDeviceCount"] = no_gpu.cudaError_t.cudaErrorInsufficientDriver
+    with fake_gpu(monkeypatch, "tensorrt_rtx", cuda=no_gpu):
+        text, found = doctor().stdout, json.loads(doctor("--json").stdout)
+    engines = {(engine["name"], engine["device"]): engine for engine in found["engines"]}
+    assert "install vidtag[gpu], which brings tensorrt" in engines["tensorrt", "cuda"]["reason"]
+    assert "check the NVIDIA driver" in engines["tensorrt_rtx", "cuda"]["reason"]
+    assert engines["tensorrt_rtx", "cuda"]["builds_for"] == ["sm75", "sm86", "sm89", "sm120"]
+    assert ("onnxruntime_tensorrt", "cuda") in engines
+    assert "builds engines ahead of time for sm75, sm86, sm89, sm120" in text
+
+
+def test_a_gpu_that_can_be_used_is_said_to_be_ready(machine, monkeypatch):
+    with fake_gpu(monkeypatch, "tensorrt"):
+        assert "tensorrt on cuda: ready" in doctor().stdout
 
 
 def test_no_ffmpeg_is_a_problem(machine, monkeypatch):

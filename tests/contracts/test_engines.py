@@ -1,15 +1,23 @@
-"""What every engine must do, run over every engine and device that this machine can run."""
+"""What every engine must do, run over every engine and device that this machine can run.
+
+The runners of TensorRT also run without a GPU, on a fake library and a fake CUDA runtime that postpones all work as
+long as CUDA may: their copies, waits, profiles and graphs are real, only the arithmetic is ONNX Runtime's.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+from fake_tensorrt import fake_gpu, location_encoder_in_parts
 from tiny_bundle import example_inputs, reference, weights, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
-from vidtag_cli.engines import available_engines, open_engine
+from vidtag_cli.bundle.float_parts import tensors_in_parts
+from vidtag_cli.bundle.integrity import sha256_of
+from vidtag_cli.engines import available_engines, has_float64, open_engine
 from vidtag_cli.errors import ModelError
 
 RELATIVE_TOLERANCE = 1e-5
@@ -19,17 +27,48 @@ ABSOLUTE_TOLERANCE = 1e-4
 """The same, for outputs near 0 that are sums of terms of up to 255."""
 
 GRAPHS = ("dual_encoder", "tempgeo", "location_encoder", "georefiner")
+FAKE = "on a fake GPU"
 ENGINES = [
     pytest.param(
-        status.name,
-        status.device,
+        (status.name, status.device),
         id=f"{status.name}-{status.device}",
         marks=[] if status.usable else pytest.mark.skip(reason=status.reason),
     )
     for status in available_engines()
-]
+] + [pytest.param((name, FAKE), id=f"{name}-fake") for name in ("tensorrt", "tensorrt_rtx")]
 
-pytestmark = pytest.mark.parametrize(("engine_name", "device"), ENGINES)
+
+@pytest.fixture(params=ENGINES)
+def engine_case(request, monkeypatch, tmp_path):
+    """The name and device of an engine, with a fake GPU under it where the case asks for one."""
+    name, device = request.param
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
+    if device != FAKE:
+        yield name, device
+        return
+    with fake_gpu(monkeypatch, name):
+        yield name, "cuda"
+
+
+@pytest.fixture
+def engine_name(engine_case):
+    return engine_case[0]
+
+
+@pytest.fixture
+def device(engine_case):
+    return engine_case[1]
+
+
+def graph_for(bundle, engine_name, name):
+    """Return a graph of the bundle; for an engine without float64 the file that takes positions in two parts."""
+    graph = bundle.graphs[name]
+    if has_float64(engine_name) or name != "location_encoder":
+        return graph
+    path = graph.path.with_name("location_encoder.parts.onnx")
+    path.write_bytes(location_encoder_in_parts().SerializeToString())
+    inputs = tensors_in_parts(graph.inputs)
+    return dataclasses.replace(graph, path=path, sha256=sha256_of(path), inputs=inputs, float64_as_parts=True)
 
 
 @pytest.fixture
@@ -43,10 +82,10 @@ def sizes(batch: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_outputs_have_the_names_of_the_contract_and_the_values_of_numpy(bundle, engine_name, device, name):
-    graph = bundle.graphs[name]
+    graph = graph_for(bundle, engine_name, name)
     engine = open_engine(graph, engine_name, device)
     for batch in (1, 2, 5):
-        inputs = example_inputs(graph, sizes(batch))
+        inputs = example_inputs(bundle.graphs[name], sizes(batch))
         outputs = engine.run(inputs)
         expected = reference(name, inputs)
         assert list(outputs) == [tensor.name for tensor in graph.outputs]
@@ -58,8 +97,8 @@ def test_outputs_have_the_names_of_the_contract_and_the_values_of_numpy(bundle, 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_the_same_input_gives_the_same_bytes(bundle, engine_name, device, name):
-    graph = bundle.graphs[name]
-    inputs = example_inputs(graph, sizes(3))
+    graph = graph_for(bundle, engine_name, name)
+    inputs = example_inputs(bundle.graphs[name], sizes(3))
     first = open_engine(graph, engine_name, device).run(inputs)
     second = open_engine(graph, engine_name, device).run(inputs)
     for key, array in first.items():

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import onnx
 import pytest
+from fake_tensorrt import fake_gpu
 from onnx import TensorProto, helper
 from tiny_bundle import example_inputs, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
 from vidtag_cli.engines import onnxruntime_engine
 from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine, probe_device, provider_of, usable_cpus
+from vidtag_cli.engines.tensorrt_library import import_tensorrt
 from vidtag_cli.errors import ModelError, UsageError
 
 
@@ -32,24 +34,30 @@ class FakeOnnxRuntime:
     __version__ = "9.9"
     ExecutionMode = SimpleNamespace(ORT_SEQUENTIAL=0)
 
-    def __init__(self, loaded, operators_on_cpu=()):
-        self.loaded, self.operators_on_cpu = loaded, operators_on_cpu
+    def __init__(self, loaded, operators_on_cpu=(), operators_on_cuda=(), changed=None):
+        self.loaded, self.changed = loaded, changed or {}
+        self.operators = {"CPUExecutionProvider": operators_on_cpu, "CUDAExecutionProvider": operators_on_cuda}
         self.opened_with = None
 
     def get_available_providers(self):
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+        return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
     def preload_dlls(self):
         pass
 
     def SessionOptions(self):
-        return SimpleNamespace(add_session_config_entry=lambda key, value: None)
+        entries = {}
+        return SimpleNamespace(
+            add_session_config_entry=entries.__setitem__, get_session_config_entry=entries.__getitem__
+        )
 
     def InferenceSession(self, source, options, **arguments):
         self.opened_with = arguments
-        on_cpu = SimpleNamespace(
-            ep_name="CPUExecutionProvider", get_nodes=lambda: [node(name) for name in self.operators_on_cpu]
-        )
+        assigned = [
+            SimpleNamespace(ep_name=provider, get_nodes=lambda names=names: [node(name) for name in names])
+            for provider, names in self.operators.items()
+        ]
+        reported = {provider: values | self.changed for provider, values in arguments["providers"]}
         inputs = [SimpleNamespace(name="frame_features", type="tensor(float)", shape=["B", "T", 6])]
         outputs = [
             SimpleNamespace(name="refined_features", type="tensor(float)", shape=["B", "T", 6]),
@@ -57,7 +65,9 @@ class FakeOnnxRuntime:
         ]
         return SimpleNamespace(
             get_providers=lambda: self.loaded,
-            get_provider_graph_assignment_info=lambda: [on_cpu],
+            get_provider_graph_assignment_info=lambda: assigned,
+            get_provider_options=lambda: reported,
+            get_session_options=lambda: options,
             get_inputs=lambda: inputs,
             get_outputs=lambda: outputs,
         )
@@ -88,6 +98,68 @@ def test_shape_arithmetic_may_stay_on_the_cpu(graph, monkeypatch):
     assert provider == "CUDAExecutionProvider"
     assert options["device_id"] == "1" and options["use_tf32"] == "0"
     assert fake.opened_with["enable_fallback"] == 0
+
+
+def test_an_option_that_was_not_taken_is_an_error(graph, monkeypatch):
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    use(monkeypatch, FakeOnnxRuntime(both, changed={"use_tf32": "1"}))
+    with pytest.raises(ModelError, match=r"did not take use_tf32=0 for CUDAExecutionProvider \(it says 1\)"):
+        OnnxRuntimeEngine(graph, "cuda")
+
+
+def test_options_may_be_reported_in_another_spelling(graph, monkeypatch):
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    use(monkeypatch, FakeOnnxRuntime(both, changed={"use_tf32": "False"}))
+    OnnxRuntimeEngine(graph, "cuda")
+
+
+@pytest.fixture
+def tensorrt_installed(monkeypatch):
+    with fake_gpu(monkeypatch) as module:
+        yield module
+
+
+ALL_PROVIDERS = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def test_tensorrt_gets_the_profiles_of_the_graph_and_no_cache_it_could_load_foreign_engines_from(
+    graph, monkeypatch, tensorrt_installed
+):
+    fake = FakeOnnxRuntime(ALL_PROVIDERS, operators_on_cpu=["Shape"], operators_on_cuda=["Gather"])
+    use(monkeypatch, fake)
+    OnnxRuntimeEngine(graph, "cuda:1", with_tensorrt=True, window_frames=8)
+    (provider, options), (partner, _) = fake.opened_with["providers"]
+    assert (provider, partner) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert options["trt_profile_min_shapes"] == "frame_features:1x1x6,frame_features:2x1x6"
+    assert options["trt_profile_opt_shapes"] == "frame_features:1x8x6,frame_features:8x8x6"
+    assert options["trt_profile_max_shapes"] == "frame_features:1x8x6,frame_features:16x8x6"
+    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "0"
+    assert options["trt_fp16_enable"] == "0"
+
+
+def test_heavy_work_that_tensorrt_left_to_cuda_is_an_error(graph, monkeypatch, tensorrt_installed):
+    use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS, operators_on_cuda=["MatMul", "Gather"]))
+    with pytest.raises(ModelError, match=r"would run MatMul without TensorRT: use --engine onnxruntime"):
+        OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
+
+
+def test_a_tensorrt_provider_that_did_not_load_says_which_tensorrt_is_installed(graph, monkeypatch, tensorrt_installed):
+    use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS[1:]))
+    with pytest.raises(ModelError, match=r"could not load TensorrtExecutionProvider \(TensorRT 10\.14\.1 is installed"):
+        OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
+
+
+def test_tensorrt_through_onnxruntime_needs_the_package_tensorrt(graph, monkeypatch):
+    use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS))
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    import_tensorrt.cache_clear()
+    with pytest.raises(ModelError, match=r"its TensorRT provider needs the libraries.*install vidtag\[gpu\]"):
+        OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
+
+
+def test_tensorrt_does_not_run_on_the_cpu(graph):
+    with pytest.raises(ModelError, match="NVIDIA GPUs only: give --device cuda"):
+        OnnxRuntimeEngine(graph, "cpu", with_tensorrt=True)
 
 
 def test_a_cpu_wheel_asked_for_cuda_names_the_package_to_install(graph):

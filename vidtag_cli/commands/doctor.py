@@ -93,7 +93,7 @@ def _ffmpeg() -> dict[str, str]:
 def _engines() -> list[dict[str, Any]]:
     from vidtag_cli.engines.registry import available_engines
 
-    fields = ("name", "device", "usable", "reason")
+    fields = ("name", "device", "usable", "reason", "builds_for")
     return [{field: getattr(status, field) for field in fields} for status in available_engines()]
 
 
@@ -138,6 +138,8 @@ def _lines(found: dict[str, Any]) -> list[str]:
         name, device = engine["name"], engine["device"]
         reason = engine["reason"].removeprefix(f"{device}: ").removeprefix(f"{name}: ")
         lines.append(f"  {name} on {device}: {'ready' if engine['usable'] else reason}")
+        if engine["builds_for"]:
+            lines.append(f"    builds engines ahead of time for {', '.join(engine['builds_for'])}")
     lines += ["", "models"]
     lines += [f"  {m['name']} ({m['origin']}): {m['problem'] or 'hashes right'}, {m['path']}" for m in found["models"]]
     default = found["default_model"]

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vidtag_cli.commands.console import output_json, output_lines, output_table, path_fields, printable
-from vidtag_cli.commands.options import JsonOption
+from vidtag_cli.commands.console import (
+    output_json,
+    output_lines,
+    output_table,
+    path_fields,
+    printable,
+    stderr_console,
+)
+from vidtag_cli.commands.engine_builds import showing_builds
+from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, ThreadsOption
 from vidtag_cli.errors import ModelError
 
 if TYPE_CHECKING:
     from vidtag_cli.bundle.integrity import BundleReport
     from vidtag_cli.bundle.load import ModelBundle
+    from vidtag_cli.engines.compile import CompiledGraph
 
-app = typer.Typer(help="List, describe, verify and install models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, verify, install and compile models.", no_args_is_help=True)
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, or the path of its folder.")]
 
@@ -84,6 +93,79 @@ def install_command(
         output_json({"name": target.stem} | path_fields(target))
     else:
         output_lines([f"installed {target.stem} in {printable(str(target))}"])
+
+
+@app.command("compile")
+def compile_command(
+    model: ModelArgument,
+    engine: Annotated[Literal["tensorrt", "tensorrt_rtx"], typer.Option(help="The engine to build for.")],
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="sm89,...", help="Kinds of GPU to build for (tensorrt_rtx only; default: the GPU here)."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Precision of the graphs, such as fp16 (default: the model's).")
+    ] = None,
+    device: Annotated[str, typer.Option(help="The GPU to build for when there is no --target.")] = "cuda",
+    force: Annotated[bool, typer.Option("--force", help="Build again what is in the cache.")] = False,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    no_color: NoColorOption = False,
+) -> None:
+    """Build the engines of a model ahead of time; what is in the cache already is not built again.
+
+    Prints for each graph what its build took: wall time, size of the engine, and the most memory of this process.
+    """
+    from vidtag_cli.bundle.load import load_bundle
+    from vidtag_cli.bundle.registry import find_model
+    from vidtag_cli.engines.compile import compile_graph, targets_for
+    from vidtag_cli.engines.tensorrt_library import import_tensorrt
+
+    library = import_tensorrt(engine)
+    targets = targets_for(library, [name.strip() for name in (target or "").split(",") if name.strip()], device)
+    bundle = load_bundle(find_model(model))
+    graphs = bundle.graphs_for(precision, has_float64=False)
+    console = stderr_console(quiet, no_color)
+    compiled = []
+    for graph, built_for in ((graph, built_for) for graph in graphs.values() for built_for in targets):
+        with showing_builds(console, f"building {graph.name} for {built_for.spelled()}", quiet) as observer:
+            compiled.append(
+                compile_graph(
+                    graph,
+                    engine,
+                    built_for,
+                    window_frames=bundle.window.frames,
+                    threads=threads,
+                    rebuild=force,
+                    observer=observer,
+                )  # fmt: skip
+            )
+    if as_json:
+        engines = [_compiled_fields(each) for each in compiled]
+        output_json({"name": bundle.name, "engine": engine, "version": library.version, "engines": engines})
+    else:
+        header = ("GRAPH", "PRECISION", "TARGET", "STATE", "SECONDS", "SIZE_MB", "PEAK_MB", "FILE")
+        output_table(header, [_compiled_cells(each) for each in compiled])
+
+
+def _compiled_fields(compiled: CompiledGraph) -> dict[str, Any]:
+    import dataclasses
+
+    return dataclasses.asdict(compiled)
+
+
+def _compiled_cells(compiled: CompiledGraph) -> tuple[str, ...]:
+    return (
+        compiled.graph,
+        compiled.precision,
+        compiled.target,
+        "built" if compiled.is_new else "cached",
+        f"{compiled.build_seconds:.1f}",
+        f"{compiled.size_bytes / 1e6:.1f}",
+        f"{compiled.peak_bytes / 1e6:.0f}",
+        compiled.file,
+    )
 
 
 def _description(bundle: ModelBundle) -> list[tuple[str, str]]:

@@ -15,7 +15,8 @@ class Engine(Protocol):
         """Return the graph's outputs by name.
 
         Inputs are given by name with the dtypes and shapes of the graph's contract; letters such as ``N`` are free at
-        each call. Raises ModelError when an input does not fit, the engine fails or an output is not finite.
+        each call. Where the file takes float64 in two parts, the engine splits them. Raises ModelError when an input
+        does not fit, the engine fails or an output is not finite.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Graphs on ONNX Runtime: CPU, and NVIDIA GPUs through its CUDA provider."""
+"""Graphs on ONNX Runtime: CPU, and NVIDIA GPUs through its CUDA and TensorRT providers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from typing import Any
 import numpy as np
 
 from vidtag_cli.bundle.load import ModelGraph
+from vidtag_cli.engines.onnxruntime_binding import DeviceBinding
 from vidtag_cli.engines.onnxruntime_library import import_onnxruntime, onnxruntime_errors
+from vidtag_cli.engines.onnxruntime_providers import (
+    CPU_PROVIDER,
+    TENSORRT_PROVIDER,
+    ProviderOptions,
+    check_options,
+    load_tensorrt_libraries,
+    nodes_elsewhere,
+    provider_of,
+    provider_options,
+    session_options,
+)
 from vidtag_cli.engines.tensors import check_inputs, check_outputs
 from vidtag_cli.errors import ModelError, UsageError
-
-CPU_PROVIDER = "CPUExecutionProvider"
-CUDA_PROVIDER = "CUDAExecutionProvider"
 
 GPU_OPERATORS = frozenset(
     {
@@ -31,9 +40,7 @@ GPU_OPERATORS = frozenset(
         "FusedConv",
     }
 )
-"""Where the arithmetic is: one of these left on the CPU makes a run on the GPU a run on the CPU."""
-
-_ERRORS_ONLY = 3
+"""Where the arithmetic is: one of these left to another provider makes the run another one than was asked for."""
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(double)": "float64"}
 
@@ -47,11 +54,20 @@ _IDENTITY_GRAPH = (
 class OnnxRuntimeEngine:
     """An ONNX graph in an ONNX Runtime session on the device that was asked for, never on another."""
 
-    def __init__(self, graph: ModelGraph, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        graph: ModelGraph,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        with_tensorrt: bool = False,
+        window_frames: int | None = None,
+    ) -> None:
         """Open a graph on ``cpu``, ``cuda`` or ``cuda:1`` with a number of CPU threads, by default all usable ones.
 
-        Raises ModelError when the provider cannot be loaded, leaves heavy work on the CPU, or the file does not have
-        the tensors of its contract.
+        ``with_tensorrt`` takes the TensorRT provider, which builds its engines anew at every start. Raises ModelError
+        when a provider cannot be loaded, changes an option or leaves heavy work to another one, or when the file does
+        not have the tensors of its contract.
         """
         self._graph = graph
         self._device = device
@@ -59,32 +75,35 @@ class OnnxRuntimeEngine:
             raise UsageError(f"{threads} CPU threads: at least 1 is needed")
         self._ort = import_onnxruntime()
         self._errors = onnxruntime_errors()
-        self._session = _open_session(self._ort, self._errors, str(graph.path), device, threads or usable_cpus())
+        self._provider = provider_of(device, with_tensorrt)
+        asked = provider_options(self._provider, device, graph, window_frames)
+        self._session = _open_session(self._ort, self._errors, str(graph.path), device, asked, threads or usable_cpus())
         self._check_tensors()
         self._nodes = _nodes_by_provider(self._session)
-        if provider_of(device) != CPU_PROVIDER:
+        self._binding = None
+        if self._provider != CPU_PROVIDER:
             self._refuse_misplaced_nodes()
+            index = int(device.partition(":")[2] or 0)
+            self._binding = DeviceBinding(self._ort, self._session, graph, "cuda", index)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        inputs = self._graph.feed(inputs)
         sizes = check_inputs(self._graph.name, self._graph.inputs, inputs)
-        names = [tensor.name for tensor in self._graph.outputs]
-        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
         try:
-            results = self._session.run(names, arrays)
+            outputs = self._run_bound(inputs, sizes)
         except self._errors as error:
-            shapes = {name: array.shape for name, array in arrays.items()}
+            shapes = {name: array.shape for name, array in inputs.items()}
             raise ModelError(
                 f"{self._graph.name}: onnxruntime failed on {self._device} with {shapes}: {_one_line(error)}; "
                 "if memory ran out, use a smaller batch"
             ) from error
-        outputs = dict(zip(names, results, strict=True))
         check_outputs(self._graph.name, self._graph.outputs, outputs, sizes)
         return outputs
 
     def describe(self) -> dict[str, Any]:
         options = self._session.get_session_options()
         return {
-            "engine": "onnxruntime",
+            "engine": "onnxruntime_tensorrt" if self._provider == TENSORRT_PROVIDER else "onnxruntime",
             "version": self._ort.__version__,
             "device": self._device,
             "providers": self._session.get_providers(),
@@ -96,6 +115,14 @@ class OnnxRuntimeEngine:
             "deterministic": options.use_deterministic_compute,
             "nodes": {provider: sum(operators.values()) for provider, operators in self._nodes.items()},
         }
+
+    def _run_bound(self, inputs: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
+        if self._binding is not None:
+            return self._binding.run(inputs, sizes)
+        # On the CPU arrays are read where they are; binding would add a copy.
+        names = [tensor.name for tensor in self._graph.outputs]
+        arrays = {name: np.ascontiguousarray(array) for name, array in inputs.items()}
+        return dict(zip(names, self._session.run(names, arrays), strict=True))
 
     def _check_tensors(self) -> None:
         pairs = (
@@ -112,11 +139,17 @@ class OnnxRuntimeEngine:
                 )
 
     def _refuse_misplaced_nodes(self) -> None:
-        misplaced = sorted(GPU_OPERATORS & set(self._nodes.get(CPU_PROVIDER, ())))
-        if misplaced:
+        elsewhere = nodes_elsewhere(self._nodes, self._provider, GPU_OPERATORS)
+        if CPU_PROVIDER in elsewhere.values():
+            operators = ", ".join(operator for operator, other in elsewhere.items() if other == CPU_PROVIDER)
             raise ModelError(
-                f"{self._graph.name}: onnxruntime {self._ort.__version__} would run {', '.join(misplaced)} on the CPU "
+                f"{self._graph.name}: onnxruntime {self._ort.__version__} would run {operators} on the CPU "
                 f"although {self._device} was asked for: install a newer onnxruntime-gpu, or use --device cpu"
+            )
+        if elsewhere:
+            raise ModelError(
+                f"{self._graph.name}: onnxruntime {self._ort.__version__} would run {', '.join(elsewhere)} without "
+                "TensorRT: use --engine onnxruntime --device cuda, or --engine tensorrt"
             )
 
 
@@ -127,83 +160,49 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def provider_of(device: str) -> str:
-    """Return the provider that serves a device; raises ModelError for a device that does not exist."""
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        return CPU_PROVIDER
-    if kind == "cuda" and (device == "cuda" or index.isdecimal()):
-        return CUDA_PROVIDER
-    raise ModelError(f"{device}: unknown device for onnxruntime; use cpu, cuda or cuda:1")
-
-
-def probe_device(device: str) -> str:
+def probe_device(device: str, with_tensorrt: bool = False) -> str:
     """Return why a device cannot be used here, or an empty text when a tiny graph opened on it."""
     try:
         ort = import_onnxruntime()
-        _open_session(ort, onnxruntime_errors(), _IDENTITY_GRAPH, device, threads=1)
+        asked = provider_options(provider_of(device, with_tensorrt), device, None)
+        _open_session(ort, onnxruntime_errors(), _IDENTITY_GRAPH, device, asked, threads=1)
     except ModelError as error:
         return str(error)
     return ""
 
 
 def _open_session(
-    ort: ModuleType, errors: tuple[type[Exception], ...], source: str | bytes, device: str, threads: int
+    ort: ModuleType,
+    errors: tuple[type[Exception], ...],
+    source: str | bytes,
+    device: str,
+    asked: list[tuple[str, ProviderOptions]],
+    threads: int,
 ) -> Any:
-    provider = provider_of(device)
+    provider = asked[0][0]
     if provider not in ort.get_available_providers():
         raise ModelError(
             f"{device}: this onnxruntime ({ort.__version__}) has no {provider}: "
             "remove the package onnxruntime and install vidtag[gpu], which brings onnxruntime-gpu"
         )
-    if provider == CUDA_PROVIDER:
+    if provider != CPU_PROVIDER:
         # The CUDA libraries of the nvidia-* wheels are not on the loader's path.
         ort.preload_dlls()
+    tensorrt = load_tensorrt_libraries(ort.__version__) if provider == TENSORRT_PROVIDER else ""
     try:
-        session = ort.InferenceSession(
-            source,
-            _session_options(ort, threads),
-            providers=[(provider, _provider_options(provider, device))],
-            # Otherwise the library retries on the CPU by itself, and prints so to stdout.
-            enable_fallback=0,
-        )
+        # Otherwise the library retries on the CPU by itself, and prints so to stdout.
+        session = ort.InferenceSession(source, session_options(ort, threads), providers=asked, enable_fallback=0)
     except errors as error:
         raise ModelError(f"onnxruntime cannot open {_name_of(source)} on {device}: {_one_line(error)}") from error
     loaded = session.get_providers()
     if loaded[0] != provider:
+        hint = f" (TensorRT {tensorrt} is installed; onnxruntime may be built for another)" if tensorrt else ""
         raise ModelError(
-            f"{device}: onnxruntime could not load {provider} and would run on {', '.join(loaded)}: "
+            f"{device}: onnxruntime could not load {provider}{hint} and would run on {', '.join(loaded)}: "
             "check the NVIDIA driver with nvidia-smi and install vidtag[gpu], which brings CUDA and cuDNN"
         )
+    check_options(session, asked, threads, _name_of(source), ort.__version__)
     return session
-
-
-def _session_options(ort: ModuleType, threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.use_deterministic_compute = True
-    options.log_severity_level = _ERRORS_ONLY
-    # Waiting threads would spin on the CPUs that the decoder needs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return options
-
-
-def _provider_options(provider: str, device: str) -> dict[str, str]:
-    if provider == CPU_PROVIDER:
-        return {}
-    return {
-        "device_id": device.partition(":")[2] or "0",
-        # TF32 keeps 10 bits of the mantissa; fp32 stays fp32 so that GPU and CPU agree.
-        "use_tf32": "0",
-        # The exhaustive search picks another algorithm on another day; the default one is always the same.
-        "cudnn_conv_algo_search": "DEFAULT",
-        # Grow by what is needed: doubling would hold memory that the gallery search wants.
-        "arena_extend_strategy": "kSameAsRequested",
-    }
 
 
 def _nodes_by_provider(session: Any) -> dict[str, Counter[str]]:

@@ -2,59 +2,89 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 
 from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.base import Engine
+from vidtag_cli.engines.build_observer import BuildObserver
+from vidtag_cli.engines.cuda_runtime import open_cuda
+from vidtag_cli.engines.engine_key import named_targets, target_of_gpu
 from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine, probe_device
+from vidtag_cli.engines.tensorrt_engine import TensorRtEngine
+from vidtag_cli.engines.tensorrt_library import TENSORRT_PACKAGES, import_tensorrt
 from vidtag_cli.errors import ModelError
 
 DEFAULT_ENGINE = "onnxruntime"
 
-PLANNED_ENGINES = {
-    "tensorrt": "tensorrt, part of vidtag[gpu]",
-    "tensorrt_rtx": "tensorrt-rtx, part of vidtag[rtx]",
-}
-"""Engines whose runners come in a later version, by Python module, with the package that will bring the module."""
+ENGINE_NAMES = ("onnxruntime", "onnxruntime_tensorrt", *TENSORRT_PACKAGES)
+"""What ``--engine`` takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """Whether an engine runs here; ``reason`` says why not and what to do, and is empty when it does."""
+    """Whether an engine runs here; ``reason`` says why not and what to do, and is empty when it does.
+
+    ``builds_for`` names the kinds of GPU for which engines can be built here, whether or not one can run.
+    """
 
     name: str
     device: str
     usable: bool
     reason: str
+    builds_for: tuple[str, ...] = ()
+
+
+def default_device(name: str) -> str:
+    """Return where an engine runs unless told otherwise: ``onnxruntime`` on the CPU, all others on the first GPU."""
+    return "cpu" if name == DEFAULT_ENGINE else "cuda"
+
+
+def has_float64(name: str) -> bool:
+    """Return whether an engine computes in float64: what ``ModelBundle.graphs_for`` needs to know."""
+    return name == DEFAULT_ENGINE
 
 
 def open_engine(
-    graph: ModelGraph, name: str = DEFAULT_ENGINE, device: str = "cpu", threads: int | None = None
+    graph: ModelGraph,
+    name: str = DEFAULT_ENGINE,
+    device: str | None = None,
+    threads: int | None = None,
+    *,
+    window_frames: int | None = None,
+    observer: BuildObserver | None = None,
 ) -> Engine:
-    """Return a graph opened in an engine on a device: ``cpu``, ``cuda`` or ``cuda:1``.
+    """Return a graph opened in an engine on a device: ``cpu``, ``cuda`` or ``cuda:1``, by default the engine's own.
 
-    ``threads`` counts CPU threads, by default all this process may use. Raises ModelError when the engine cannot run
-    here; no other engine or device is tried instead.
+    ``threads`` counts CPU threads, by default all this process may use. ``window_frames`` is the bundle's window, for
+    which engines of TensorRT are tuned; ``observer`` hears about engines that are built at first use. Raises ModelError
+    when the engine cannot run here; no other engine or device is tried instead.
     """
-    if name == "onnxruntime":
-        return OnnxRuntimeEngine(graph, device, threads)
-    if name in PLANNED_ENGINES:
-        raise ModelError(f"{_why_not_yet(name)}; use --engine {DEFAULT_ENGINE}")
-    raise ModelError(f"{name}: unknown engine; there are onnxruntime, {', '.join(PLANNED_ENGINES)}")
+    device = device or default_device(name)
+    if name in ("onnxruntime", "onnxruntime_tensorrt"):
+        with_tensorrt = name == "onnxruntime_tensorrt"
+        return OnnxRuntimeEngine(graph, device, threads, with_tensorrt=with_tensorrt, window_frames=window_frames)
+    if name in TENSORRT_PACKAGES:
+        return TensorRtEngine(graph, name, device, threads=threads, window_frames=window_frames, observer=observer)
+    raise ModelError(f"{name}: unknown engine; there are {', '.join(ENGINE_NAMES)}")
 
 
 def available_engines() -> tuple[EngineStatus, ...]:
     """Return every engine with every kind of device, usable or not; libraries are really loaded to find out."""
     statuses = []
-    for device in ("cpu", "cuda"):
-        reason = probe_device(device)
-        statuses.append(EngineStatus("onnxruntime", device, not reason, reason))
-    statuses.extend(EngineStatus(name, "cuda", False, _why_not_yet(name)) for name in PLANNED_ENGINES)
-    return tuple(statuses)
+    for name, device in (("onnxruntime", "cpu"), ("onnxruntime", "cuda"), ("onnxruntime_tensorrt", "cuda")):
+        reason = probe_device(device, with_tensorrt=name == "onnxruntime_tensorrt")
+        statuses.append(EngineStatus(name, device, not reason, reason))
+    return (*statuses, *(_tensorrt_status(name) for name in TENSORRT_PACKAGES))
 
 
-def _why_not_yet(name: str) -> str:
-    is_installed = importlib.util.find_spec(name) is not None
-    module = "is installed" if is_installed else f"is missing ({PLANNED_ENGINES[name]})"
-    return f"{name}: this version of vidtag cannot run it yet; the Python module {name} {module}"
+def _tensorrt_status(name: str) -> EngineStatus:
+    try:
+        library = import_tensorrt(name)
+    except ModelError as error:
+        return EngineStatus(name, "cuda", False, str(error))
+    targets = named_targets(library)
+    try:
+        target_of_gpu(library, open_cuda().find_gpu("cuda"))
+    except ModelError as error:
+        return EngineStatus(name, "cuda", False, str(error), targets)
+    return EngineStatus(name, "cuda", True, "", targets)

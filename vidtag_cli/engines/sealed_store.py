@@ -1,0 +1,148 @@
+"""Files that only this program may have written: engines and kernel caches are programs, and are run unread.
+
+Each file has a manifest beside it with the SHA-256 of its content and a hash keyed with the user's secret. Whatever
+lacks either, a file dropped into the folder, one cut short, one copied from another machine, is never handed out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidtag_cli.errors import ModelError
+
+SCHEMA = "vidtag-sealed-file/1"
+MANIFEST_SUFFIX = ".json"
+
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class SealedFile:
+    """The content of a file of the store and the facts that were sealed with it."""
+
+    content: bytes
+    sha256: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a file of the store is not handed out; ``reason`` is empty when there is none."""
+
+    reason: str
+
+
+class SealedStore:
+    """A folder of sealed files. Content is checked in memory and returned from there: nothing can slip in between."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        """Use a folder, made with mode 0700; raises ModelError when it cannot be made or belongs to someone else."""
+        self.folder = folder
+        self._key = key
+        try:
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():
+                raise ModelError(
+                    f"{folder}: belongs to another user: set XDG_CACHE_HOME or VIDTAG_HOME to a folder of yours"
+                )
+            folder.chmod(_FOLDER_MODE)
+        except OSError as error:
+            raise ModelError(
+                f"{folder}: the cache of engines cannot be made ({error.strerror}): "
+                "set XDG_CACHE_HOME or VIDTAG_HOME to a folder that can be written"
+            ) from error
+
+    def load(self, name: str) -> SealedFile | Refusal:
+        """Return a file that was sealed here and is unchanged, or why there is none."""
+        path = self.folder / name
+        if not path.exists() and not path.is_symlink():
+            return Refusal("")
+        try:
+            manifest = json.loads(_read(path.with_name(name + MANIFEST_SUFFIX)))
+        except FileNotFoundError:
+            return Refusal("it has no manifest, so this program did not build it")
+        except (OSError, ValueError):
+            return Refusal("its manifest cannot be read")
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("facts"), dict):
+            return Refusal("its manifest is not one of this program's")
+        if not hmac.compare_digest(self._seal(manifest), str(manifest.get("seal"))):
+            return Refusal("its manifest was not sealed with this user's key")
+        if manifest.get("schema") != SCHEMA or manifest.get("name") != name:
+            return Refusal("its manifest belongs to another file")
+        try:
+            content = _read(path)
+        except OSError as error:
+            return Refusal(f"it cannot be read ({error.strerror})")
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != manifest.get("sha256"):
+            return Refusal("it was cut short or changed since it was built")
+        return SealedFile(content, sha256, manifest["facts"])
+
+    def save(self, name: str, content: bytes | memoryview, facts: Mapping[str, Any]) -> str:
+        """Return the SHA-256 of a content that is now in the store under a name, in place of an earlier one.
+
+        Content and manifest are each replaced in one step. Of two processes that save at once the last wins; should
+        the files of both mix, they do not match and are refused. Raises ModelError when the disk does not take them.
+        """
+        sha256 = hashlib.sha256(content).hexdigest()
+        manifest: dict[str, Any] = {"schema": SCHEMA, "name": name, "sha256": sha256, "facts": dict(facts)}
+        manifest["seal"] = self._seal(manifest)
+        try:
+            _replace(self.folder / name, content)
+            _replace(self.folder / (name + MANIFEST_SUFFIX), json.dumps(manifest, indent=2).encode())
+        except OSError as error:
+            raise ModelError(
+                f"{self.folder}: {name} cannot be written ({error.strerror}): make room, "
+                "or set XDG_CACHE_HOME or VIDTAG_HOME to another folder"
+            ) from error
+        return sha256
+
+    @contextmanager
+    def lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Let one process at a time into the block; ``on_wait`` is called once when another holds the lock.
+
+        The lock goes with its process, however that ends.
+        """
+        descriptor = os.open(self.folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _FILE_MODE)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _seal(self, manifest: Mapping[str, Any]) -> str:
+        sealed = {key: value for key, value in manifest.items() if key != "seal"}
+        text = json.dumps(sealed, sort_keys=True, separators=(",", ":"))
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()
+
+
+def _replace(path: Path, content: bytes | memoryview) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
