@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from training.commands import benchmark, train
 from training.config import load_config
+from training.data.command import data_app
+from vidtag_cli.errors import VidtagError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(data_app, name="data")
+app.command()(train)
+app.command()(benchmark)
 
 
 @app.callback()
@@ -53,5 +60,29 @@ def figure(
     draw_track(track, truth, out)
 
 
+@app.command()
+def evaluate(
+    files: Annotated[list[Path], typer.Argument(help="Predictions files of one or more models.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.md, evaluation.json and figures.")],
+    paper_table: Annotated[str | None, typer.Option(help="Table of the paper to set beside; default: by data.")] = None,
+    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Mark, not refuse, a gallery with queries.")] = False,
+    draw: Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the paper's figures.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+) -> None:
+    """Turn predictions into tables with confidence intervals, beside the paper's, and figures."""
+    from training.evaluation.evaluate import evaluate as write_evaluation
+
+    typer.echo(write_evaluation(files, out, paper_table=paper_table, allow_leak=allow_leak, draw=draw, seed=seed))
+
+
+def main() -> None:
+    """Run a command; an error of the family becomes one line on stderr and its exit code."""
+    try:
+        app()
+    except VidtagError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-import types
-import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from training.strict_tables import build_strictly, merge_tables
+from vidtag_cli.errors import UsageError
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
 
 @dataclass(frozen=True, slots=True)
 class ClipConfig:
-    """open_clip's image tower: an integer of layers is a ViT, four integers a ModifiedResNet."""
+    """open_clip's image tower: an integer of layers is a ViT, four integers a ModifiedResNet.
+
+    ``weights`` names published ones: a file, a folder or ``hub:NAME``.
+    """
 
     embed_dim: int
     width: int
@@ -24,6 +28,7 @@ class ClipConfig:
     patch_size: int = 14
     head_width: int = 64
     quick_gelu: bool = True
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +41,42 @@ class DinoConfig:
     heads: int
     register_tokens: int = 4
     image_size: int = 518
+    weights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SiglipConfig:
+    """transformers' SigLIP image tower, its pooled output; ``image_size`` must be that of the frames."""
+
+    embed_dim: int
+    patch_size: int
+    layers: int
+    heads: int
+    intermediate: int
+    image_size: int = 224
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LocationConfig:
-    """The location encoder: kind of projection and deviations of the Fourier branches."""
+    """The location encoder: kind of projection, deviations of the Fourier branches, and the weights it starts from.
+
+    ``start = "geoclip"`` needs ``equal_earth`` at GeoCLIP's widths (SPEC 2.5).
+    """
 
     kind: Literal["equal_earth", "sphere"]
     sigmas: tuple[float, ...]
     frequencies: int = 256
     hidden: int = 1024
+    start: Literal["random", "geoclip"] = "random"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Widths of every part; ``feature_dim`` is the sum of both backbones' widths."""
+    """Widths of every part; ``feature_dim`` is the sum of both backbones' widths.
+
+    ``siglip``, where given, stands in the place of DINOv2: the paper's Table 6.
+    """
 
     frame_size_px: int
     embed_dim: int
@@ -64,25 +90,54 @@ class ModelConfig:
     tempgeo_layers: int = 2
     refiner_encoder_layers: int = 1
     refiner_decoder_layers: int = 2
+    siglip: SiglipConfig | None = None
 
     @property
     def feature_dim(self) -> int:
-        return self.clip.embed_dim + self.dino.embed_dim
+        second = self.dino.embed_dim if self.siglip is None else self.siglip.embed_dim
+        return self.clip.embed_dim + second
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseConfig:
-    """One run of the loop: Adam, linear warm-up, then StepLR per epoch (SPEC 2.9)."""
+    """One run of the loop: Adam, linear warm-up, then StepLR per epoch (SPEC 2.9).
 
-    steps: int
+    Its length is given in ``epochs`` over the data, every clip once in each, or in ``steps`` of ``steps_per_epoch``
+    with batches drawn freely. ``micro_clips`` is how many clips pass through the networks at once: a smaller number
+    needs less memory and gives the same similarity matrix; 0 takes the whole batch. ``precision`` auto is bfloat16 on
+    CUDA and float32 elsewhere. ``ema_decay`` above 0 keeps a moving average of the weights, which is the result.
+    """
+
     batch_clips: int
     learning_rate: float
     decay_per_epoch: float
-    steps_per_epoch: int
     warmup_steps: int
+    steps: int = 0
+    steps_per_epoch: int = 0
+    epochs: int = 0
     queue_points: int = 0
+    symmetric: bool = False
     alpha: float = 10.0
     beta: float = 1.0
+    micro_clips: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ema_decay: float = 0.0
+    save_every: int = 200
+
+    def over(self, clips: int) -> PhaseConfig:
+        """Return the phase with its steps counted for a number of clips; raises UsageError when they fill no batch
+        or when its length is given in neither way or both.
+        """
+        if clips < self.batch_clips:
+            raise UsageError(
+                f"{clips} clips do not fill a batch of {self.batch_clips}: give more data or set batch_clips"
+            )
+        if bool(self.epochs) == bool(self.steps):
+            raise UsageError("a phase has either epochs or steps")
+        if not self.epochs:
+            return self
+        per_epoch = clips // self.batch_clips
+        return dataclasses.replace(self, steps=per_epoch * self.epochs, steps_per_epoch=per_epoch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +184,42 @@ class CacheConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipsConfig:
+    """Which frames of real data are encoded and how many of them make a clip.
+
+    ``frames_per_s`` is of videos; photographs are all taken. Sequences longer than ``max_frames`` are thinned evenly.
+    """
+
+    frames: int = 16
+    frames_per_s: float = 1.0
+    max_frames: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryConfig:
+    """The even grid over the regions of training (the paper's appendix D.1)."""
+
+    spacing_km: float = 0.5
+    padding_km: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MixConfig:
+    """What one data set contributes to unified training (the paper's appendix H), rules applied from top to bottom.
+
+    ``apart_from`` leaves out clips within ``apart_km`` of a clip of the data sets named, ``clips_per_stratum`` caps
+    each stratum (a city), and ``sized_like`` draws as many clips as the data sets named have on average. 0 and an empty
+    list are no rule.
+    """
+
+    data: str
+    apart_from: tuple[str, ...] = ()
+    apart_km: float = 0.0
+    clips_per_stratum: int = 0
+    sized_like: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """A whole preset."""
 
@@ -141,6 +232,9 @@ class TrainingConfig:
     backbones: BackboneTrainingConfig | None = None
     flights: FlightConfig | None = None
     cache: CacheConfig | None = None
+    clips: ClipsConfig = ClipsConfig()
+    mix: tuple[MixConfig, ...] = ()
+    gallery: GalleryConfig = GalleryConfig()
 
     def flight_recipe(self) -> FlightConfig:
         """Return the flights; raises ValueError for a preset that has none because it trains on real video."""
@@ -152,6 +246,8 @@ class TrainingConfig:
 def load_config(name_or_path: str) -> TrainingConfig:
     """Return the configuration of a preset's name or a TOML file; raises ValueError for unknown, missing or ill-typed
     keys.
+
+    A file may say ``base = "NAME"``: it then holds only what differs from that preset.
     """
     path = PRESET_FOLDER / f"{name_or_path}.toml"
     if not path.is_file():
@@ -159,7 +255,16 @@ def load_config(name_or_path: str) -> TrainingConfig:
     if not path.is_file():
         presets = ", ".join(sorted(preset.stem for preset in PRESET_FOLDER.glob("*.toml")))
         raise ValueError(f"{name_or_path}: neither a file nor a preset ({presets})")
-    return _build(TrainingConfig, tomllib.loads(path.read_text("utf-8")), path.name)
+    table = tomllib.loads(path.read_text("utf-8"))
+    base = table.pop("base", None)
+    if base is not None:
+        table = merge_tables(_base_table(base, path), table)
+    return build_strictly(TrainingConfig, table, path.name)
+
+
+def config_from_json(text: str, where: str) -> TrainingConfig:
+    """Return what :func:`config_json` wrote, also by an earlier version that lacked some keys with defaults."""
+    return build_strictly(TrainingConfig, json.loads(text), where)
 
 
 def config_json(config: TrainingConfig) -> str:
@@ -167,44 +272,11 @@ def config_json(config: TrainingConfig) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2)
 
 
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Return ``value`` as ``kind``: a dataclass, a tuple, a union of them or a plain number or word."""
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(kind, value, where)
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        options = [option for option in typing.get_args(kind) if option is not type(None)]
-        matching = [option for option in options if (typing.get_origin(option) is tuple) == isinstance(value, list)]
-        return _build((matching or options)[0], value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{where}: a list is wanted, not {value!r}")
-        items = typing.get_args(kind)
-        if items[-1] is not Ellipsis and len(value) != len(items):
-            raise ValueError(f"{where}: {len(items)} entries are wanted, not {len(value)}")
-        item = items[0]
-        return tuple(_build(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
-    if origin is Literal:
-        if value not in typing.get_args(kind):
-            raise ValueError(f"{where}: one of {', '.join(typing.get_args(kind))} is wanted, not {value!r}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{where}: {kind.__name__} is wanted, not {value!r}")
-    return value
-
-
-def _build_dataclass(kind: Any, table: Any, where: str) -> Any:
-    if not isinstance(table, dict):
-        raise ValueError(f"{where}: a table is wanted, not {table!r}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(table) - set(fields))
-    if unknown:
-        raise ValueError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(fields)}")
-    hints = typing.get_type_hints(kind)
-    required = [name for name, field in fields.items() if field.default is dataclasses.MISSING]
-    missing = [name for name in required if name not in table]
-    if missing:
-        raise ValueError(f"{where}: missing key {', '.join(missing)}")
-    return kind(**{name: _build(hints[name], value, f"{where}: {name}") for name, value in table.items()})
+def _base_table(base: Any, path: Path) -> dict[str, Any]:
+    file = PRESET_FOLDER / f"{base}.toml"
+    if not file.is_file():
+        raise ValueError(f"{path.name}: base {base!r} is not a preset")
+    table = tomllib.loads(file.read_text("utf-8"))
+    if "base" in table:
+        raise ValueError(f"{path.name}: its base {base} has a base itself")
+    return table

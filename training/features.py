@@ -1,8 +1,8 @@
-"""Backbone features of clips, computed once and memory-mapped: what Phases I and II train from (SPEC 2.9)."""
+"""Backbone features of synthetic flights, computed once: what flyover's Phases I and II train from (SPEC 5)."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.checkpoint import write_json
+from training.clips import ClipBatch
 from training.config import TrainingConfig
+from training.feature_cache.identity import CacheIdentity, weights_fingerprint
+from training.feature_cache.listing import CacheListing, ClipRecord
+from training.feature_cache.store import FeatureCache, open_cache
+from training.feature_cache.writer import open_writer
 from training.flyover.flights import Flights, draw_flights
 from training.flyover.scene import render_clips
 from training.model.dual_encoder import DualFrameEncoder
@@ -24,7 +28,9 @@ CLIPS_PER_STEP = 16
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
-    """``features`` (clips, T, D) float16 memory-mapped, ``latlon_deg`` (clips, T, 2) float64, ``style`` (clips,)."""
+    """Clips of equal length: ``features`` (clips, T, D) float16 memory-mapped, ``latlon_deg`` (clips, T, 2) float64,
+    ``style`` (clips,) index of imagery.
+    """
 
     features: np.ndarray
     latlon_deg: np.ndarray
@@ -33,14 +39,14 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.features)
 
+    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+        """Return all frames of the clips: nothing is left to be drawn."""
+        return ClipBatch(self.features[chosen[own]], self.latlon_deg[chosen])
+
 
 def open_features(folder: Path) -> FeatureStore:
-    """Return a finished store."""
-    return FeatureStore(
-        np.load(folder / "features.npy", mmap_mode="r"),
-        np.load(folder / "latlon_deg.npy"),
-        np.load(folder / "style.npy"),
-    )
+    """Return a finished store of flights."""
+    return _as_flights(open_cache(folder))
 
 
 def cache_flights(
@@ -50,30 +56,27 @@ def cache_flights(
     """Return the features of ``count`` flights, computing those that a killed run has not.
 
     ``stream`` separates the splits: flights of different streams share no random numbers. A store made by other
-    weights or settings is refused by ValueError, never mixed.
+    weights or settings is refused by InputError, never mixed.
     """
     recipe = config.flight_recipe()
     flights = draw_flights(recipe, count, np.random.default_rng((config.seed, stream)), box)
-    folder.mkdir(parents=True, exist_ok=True)
-    identity: dict[str, object] = {
-        "count": count,
-        "stream": stream,
-        "box": list(box) if box else None,
-        "weights": _fingerprint(encoder),
-    }
-    done = _resume_point(folder, identity)
-    shape = (count, recipe.frames, config.model.feature_dim)
-    features = np.lib.format.open_memmap(folder / "features.npy", "r+" if done else "w+", dtype=np.float16, shape=shape)
-    np.save(folder / "latlon_deg.npy", flights.latlon_deg)
-    np.save(folder / "style.npy", flights.style)
-    for begin in range(done, count, CLIPS_PER_STEP):
-        chosen = slice(begin, min(begin + CLIPS_PER_STEP, count))
-        rng = np.random.default_rng((config.seed, stream, begin))
-        features[chosen] = encode_flights(encoder, textures, _slice(flights, chosen), config.model.frame_size_px, rng)
-        if (begin // CLIPS_PER_STEP) % 25 == 24 or chosen.stop == count:
-            features.flush()
-            write_json(folder / "progress.json", {**identity, "done": chosen.stop})
-            _log.info("features %s: %d of %d clips", folder.name, chosen.stop, count)
+    listing = _list_flights(flights, stream)
+    size_px = config.model.frame_size_px
+    recipe_sha256 = hashlib.sha256(repr((recipe, config.seed, stream)).encode()).hexdigest()[:16]
+    identity = CacheIdentity(
+        weights_fingerprint(encoder),
+        f"{size_px} px flights {recipe_sha256}",
+        listing.sha256(),
+        config.model.feature_dim,
+    )
+    with open_writer(folder, identity, listing, rows_per_shard=listing.rows) as writer:
+        for begin in range(writer.rows // recipe.frames, count, CLIPS_PER_STEP):
+            chosen = slice(begin, min(begin + CLIPS_PER_STEP, count))
+            rng = np.random.default_rng((config.seed, stream, begin))
+            features = encode_flights(encoder, textures, _slice(flights, chosen), size_px, rng)
+            writer.append(features.reshape(-1, features.shape[-1]))
+            if (begin // CLIPS_PER_STEP) % 25 == 24 or chosen.stop == count:
+                _log.info("features %s: %d of %d clips", folder.name, chosen.stop, count)
     return open_features(folder)
 
 
@@ -88,31 +91,28 @@ def encode_flights(
     return features.reshape(*frames.shape[:2], -1).float().cpu().numpy()
 
 
+def _list_flights(flights: Flights, stream: int) -> CacheListing:
+    clips, frames = flights.heading_deg.shape
+    records = tuple(
+        ClipRecord(f"flights/{stream}/{index}", f"{stream}/{index}", str(style))
+        for index, style in enumerate(flights.style)
+    )
+    offsets = np.arange(clips + 1, dtype=np.int64) * frames
+    return CacheListing(
+        records, offsets, flights.latlon_deg.reshape(-1, 2), np.tile(np.arange(frames, dtype=float), clips)
+    )
+
+
+def _as_flights(cache: FeatureCache) -> FeatureStore:
+    listing, (features,) = cache.listing, cache.shards
+    return FeatureStore(
+        features.reshape(len(listing), -1, features.shape[-1]),
+        listing.latlon_deg.reshape(len(listing), -1, 2),
+        np.array([int(clip.stratum) for clip in listing.clips]),
+    )
+
+
 def _slice(flights: Flights, chosen: slice) -> Flights:
     return Flights(
         flights.latlon_deg[chosen], flights.heading_deg[chosen], flights.footprint_km[chosen], flights.style[chosen]
     )
-
-
-def _fingerprint(encoder: DualFrameEncoder) -> str:
-    """Return a short hash of the encoder's weights."""
-    import hashlib
-
-    digest = hashlib.sha256()
-    for name, value in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _resume_point(folder: Path, identity: dict[str, object]) -> int:
-    path = folder / "progress.json"
-    if not path.is_file():
-        return 0
-    stored = json.loads(path.read_text("utf-8"))
-    done = int(stored.pop("done"))
-    if stored != identity:
-        raise ValueError(
-            f"{folder}: these features were made by {stored}, not by {identity}; remove the folder to redo"
-        )
-    return done

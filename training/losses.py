@@ -24,9 +24,17 @@ def frame_to_location_loss(
     return functional.cross_entropy(logits, torch.arange(len(frame_embedding), device=logits.device))
 
 
-def symmetric_loss(frame_embedding: Tensor, location_embedding: Tensor, logit_scale: Tensor) -> Tensor:
-    """Return the mean of both directions of the Phase I loss: the option that CLIP uses."""
-    forward = frame_to_location_loss(frame_embedding, location_embedding, logit_scale)
+def symmetric_loss(
+    frame_embedding: Tensor,
+    location_embedding: Tensor,
+    logit_scale: Tensor,
+    extra_location_embedding: Tensor | None = None,
+) -> Tensor:
+    """Return the mean of both directions of the Phase I loss: the option that CLIP uses.
+
+    ``extra_location_embedding`` are further negatives of the frames; a location has none, for no frames belong to them.
+    """
+    forward = frame_to_location_loss(frame_embedding, location_embedding, logit_scale, extra_location_embedding)
     return (forward + frame_to_location_loss(location_embedding, frame_embedding, logit_scale)) / 2.0
 
 

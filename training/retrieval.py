@@ -17,7 +17,7 @@ _CLIPS = 16
 @torch.no_grad()
 def embed_gallery(model: VidTag, latlon_deg: np.ndarray) -> Tensor:
     """Return the embeddings (G, E) float32 of places (G, 2)."""
-    places = torch.from_numpy(latlon_deg)
+    places = torch.from_numpy(latlon_deg).to(model.log_logit_scale.device)
     return torch.cat([model.location_encoder(places[begin : begin + _ROWS]) for begin in range(0, len(places), _ROWS)])
 
 
@@ -36,11 +36,11 @@ def predict_clips(
     gallery = embed_gallery(model, gallery_latlon_deg)
     predicted = []
     for begin in range(0, len(store), _CLIPS):
-        features = branch_features(store.features[begin : begin + _CLIPS], branch)
+        features = branch_features(store.features[begin : begin + _CLIPS], branch).to(gallery.device)
         attended, embedding = model.embed_frames(features)  # (b, T, D), (b, T, E)
         best = best_places(embedding.flatten(0, 1), gallery)
         if refine:
             queries = gallery[best].reshape(embedding.shape)
             best = best_places(model.georefiner(attended, queries).flatten(0, 1), gallery)
-        predicted.append(gallery_latlon_deg[best.numpy()].reshape(*features.shape[:2], 2))
+        predicted.append(gallery_latlon_deg[best.cpu().numpy()].reshape(*features.shape[:2], 2))
     return np.concatenate(predicted)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from training.config import PRESET_FOLDER, TrainingConfig, config_json, load_config
+from training.config import PRESET_FOLDER, TrainingConfig, config_from_json, config_json, load_config
 from vidtag_cli.bundle.strict_json import decode
 
 PRESETS = sorted(path.stem for path in PRESET_FOLDER.glob("*.toml"))
@@ -70,6 +70,34 @@ def test_it_refuses(case, tmp_path):
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path):
     config = load_config(changed(tmp_path, "learning_rate = 1.5e-3", "learning_rate = 1"))
     assert isinstance(config.backbones.learning_rate, float)
+
+
+def test_a_base_gives_what_the_file_does_not_say(tmp_path):
+    path = tmp_path / "longer.toml"
+    path.write_text('base = "paper"\nname = "longer"\n[phase_one]\nepochs = 700\n', "utf-8")
+    longer, paper = load_config(str(path)), load_config("paper")
+    assert (longer.name, longer.phase_one.epochs) == ("longer", 700)
+    assert dataclasses.replace(longer.phase_one, epochs=600) == paper.phase_one
+    assert longer.model == paper.model
+
+
+@pytest.mark.parametrize("base", ['"nothing"', '"paper_unified"', "3"])
+def test_a_base_must_be_a_preset_without_one(tmp_path, base):
+    path = tmp_path / "bad.toml"
+    path.write_text(f'base = {base}\nname = "bad"\n', "utf-8")
+    with pytest.raises(ValueError, match="base"):
+        load_config(str(path))
+
+
+def test_an_earlier_record_lacks_later_keys():
+    config = load_config("paper")
+    record = json.loads(config_json(config))
+    assert config_from_json(json.dumps(record), "config.json") == config
+    del record["mix"], record["phase_one"]["ema_decay"]
+    assert config_from_json(json.dumps(record), "config.json") == config
+    del record["seed"]
+    with pytest.raises(ValueError, match="missing key seed"):
+        config_from_json(json.dumps(record), "config.json")
 
 
 def test_an_unknown_name_lists_the_presets():

@@ -70,3 +70,51 @@ def test_the_plateau_falls_to_nearly_nothing():
     assert factor(75) == pytest.approx(0.5)
     assert factor(99) == pytest.approx(0.02)
     assert factor(100) == 0.01
+
+
+def logged(folder):
+    with (folder / "log.csv").open(newline="") as file:
+        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_a_resumed_run_logs_what_an_undisturbed_one_logs(tmp_path):
+    train(tmp_path / "whole")
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", kill_at=SAVE_EVERY + 3)
+    train(tmp_path / "killed")
+    assert logged(tmp_path / "killed") == logged(tmp_path / "whole")
+
+
+def test_a_line_is_the_mean_of_the_steps_it_stands_for(tmp_path):
+    """Also when the run goes on in the middle between two lines."""
+    value = {"loss": 1.0}
+    weight = nn.Linear(1, 1)
+
+    def step(number):
+        if number == value.get("kill_at"):
+            raise KilledError
+        return {"loss": weight.weight.sum() * 0.0 + float(number)}
+
+    def run():
+        run_loop("tiny", tmp_path, weight, torch.optim.Adam(weight.parameters()), step, 8, lambda _: 1.0, seed=1,
+                 save_every=3, log_every=4)  # fmt: skip
+
+    value["kill_at"] = 3
+    with pytest.raises(KilledError):
+        run()
+    value["kill_at"] = None
+    run()
+    assert logged(tmp_path) == [("4", "3"), ("8", "5.5")]
+
+
+def test_another_seed_is_refused(tmp_path):
+    weight = nn.Linear(1, 1)
+
+    def run(seed, steps):
+        run_loop("tiny", tmp_path, weight, torch.optim.Adam(weight.parameters()),
+                 lambda number: {"loss": weight.weight.sum()}, steps, lambda _: 1.0, seed=seed)  # fmt: skip
+
+    run(1, 2)
+    with pytest.raises(ValueError, match="made with seed 1, not 2"):
+        run(2, 4)
+    run(1, 4)

@@ -59,6 +59,13 @@ def test_the_symmetric_form_is_the_mean_of_both_directions():
     assert abs(symmetric_loss(frames, locations, SCALE) - sum(both) / 2) < SLOW_AGREEMENT
 
 
+def test_recent_places_are_negatives_of_frames_only():
+    frames, locations, recent = unit(6, 5), unit(7, 5)[:6], unit(9, 5)
+    wanted = slow_retrieval_loss(frames, torch.cat([locations, recent]), float(SCALE))
+    wanted = (wanted + slow_retrieval_loss(locations, frames, float(SCALE))) / 2
+    assert abs(symmetric_loss(frames, locations, SCALE, recent) - wanted) < SLOW_AGREEMENT
+
+
 @pytest.mark.parametrize(("alpha", "beta"), [(10.0, 1.0), (1.0, 1.0), (100.0, 1.0), (0.0, 3.0)])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_the_identity_loss_is_equations_2_to_5(count, alpha, beta):

@@ -73,3 +73,27 @@ class DinoClassToken(nn.Module):
         baked = embeddings.interpolate_pos_encoding(probe, image_size, image_size)
         embeddings.position_embeddings = nn.Parameter(baked.clone(), requires_grad=False)
         self.image_size = image_size
+
+
+class SiglipPooled(nn.Module):
+    """SigLIP's image tower: the pooled embedding (N, embed_dim) of (N, 3, S, S) float32 images of its own size."""
+
+    def __init__(
+        self, *, embed_dim: int, image_size: int, patch_size: int, layers: int, heads: int, intermediate: int
+    ) -> None:
+        super().__init__()
+        from transformers import SiglipVisionConfig, SiglipVisionModel
+
+        config = SiglipVisionConfig(
+            hidden_size=embed_dim,
+            image_size=image_size,
+            patch_size=patch_size,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate,
+            attn_implementation="sdpa",
+        )
+        self.backbone = SiglipVisionModel(config)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone(pixel_values=images).pooler_output

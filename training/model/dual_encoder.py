@@ -10,19 +10,23 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+SIGLIP_MEAN = SIGLIP_STD = (0.5, 0.5, 0.5)
 
 
 class DualFrameEncoder(nn.Module):
     """Frame features ``z`` (N, D) float32, L2-normalised, of uint8 RGB frames (N, S, S, 3).
 
     Both normalisations live here and so inside the exported graph: no caller can get them wrong, and a frame travels to
-    the device as one byte a channel.
+    the device as one byte a channel. The second branch is DINOv2, or SigLIP with its own normalisation.
     """
 
-    def __init__(self, clip: nn.Module, dino: nn.Module) -> None:
+    def __init__(
+        self, clip: nn.Module, dino: nn.Module, *,
+        dino_mean: tuple[float, ...] = IMAGENET_MEAN, dino_std: tuple[float, ...] = IMAGENET_STD,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.clip, self.dino = clip, dino
-        for name, mean, std in (("clip", CLIP_MEAN, CLIP_STD), ("imagenet", IMAGENET_MEAN, IMAGENET_STD)):
+        for name, mean, std in (("clip", CLIP_MEAN, CLIP_STD), ("imagenet", dino_mean, dino_std)):
             # x / 255 - mean, over std, folded into one multiplication and one addition.
             scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
             self.register_buffer(f"{name}_scale", scale, persistent=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +34,26 @@ class FrameStem(nn.Module):
         )  # fmt: skip
         self.widen = nn.Linear(hidden, width)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, part_seeds: Sequence[int] = ()) -> Tensor:
+        """Return the widened features of the same shape.
+
+        With ``part_seeds`` the frames are as many equal parts, and each draws its dropout from a seed of its own. Batch
+        norm still counts all frames: this is the one place where clips of a batch meet, so it is never done in parts.
+        """
         flat = features.reshape(-1, features.shape[-1])  # (B*T, D): batch norm counts frames, not clips
-        return self.widen(self.narrow(flat)).reshape(features.shape)
+        if not part_seeds:
+            return self.widen(self.narrow(flat)).reshape(features.shape)
+        for depth, layer in enumerate(self.narrow):
+            flat = _drop_in_parts(layer, flat, part_seeds, depth) if isinstance(layer, nn.Dropout) else layer(flat)
+        return self.widen(flat).reshape(features.shape)
+
+
+def _drop_in_parts(dropout: nn.Dropout, rows: Tensor, part_seeds: Sequence[int], depth: int) -> Tensor:
+    dropped = []
+    for seed, part in zip(part_seeds, rows.chunk(len(part_seeds)), strict=True):
+        torch.manual_seed(seed + depth)
+        dropped.append(dropout(part))
+    return torch.cat(dropped)
 
 
 class TempGeo(nn.Module):
@@ -54,6 +72,9 @@ class TempGeo(nn.Module):
         self.project = nn.Linear(width, width)
 
     def forward(self, frame_features: Tensor) -> Tensor:
-        hidden = self.stem(frame_features)
+        return self.attend(self.stem(frame_features))
+
+    def attend(self, hidden: Tensor) -> Tensor:
+        """Return what follows the stem (B, T, D); clips do not see each other here."""
         hidden = hidden + sinusoidal_positions(hidden.shape[1], hidden.shape[2], hidden.device)
         return self.project(self.attention(hidden))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
-from training.model.backbones import DinoClassToken, build_clip_visual
-from training.model.dual_encoder import DualFrameEncoder
+from training.model.backbones import DinoClassToken, SiglipPooled, build_clip_visual
+from training.model.dual_encoder import SIGLIP_MEAN, SIGLIP_STD, DualFrameEncoder
 from training.model.frame_mlp import FrameMlp
 from training.model.georefiner import GeoRefiner
 from training.model.location_encoder import LocationEncoder
@@ -50,17 +50,13 @@ class VidTag(nn.Module):
 
 def build_model(config: ModelConfig) -> VidTag:
     """Return the model with random weights, in the sizes of the configuration."""
-    clip = build_clip_visual(
-        embed_dim=config.clip.embed_dim, image_size=config.frame_size_px, width=config.clip.width,
-        layers=config.clip.layers, patch_size=config.clip.patch_size, head_width=config.clip.head_width,
-        quick_gelu=config.clip.quick_gelu,
-    )  # fmt: skip
-    dino = DinoClassToken(
-        embed_dim=config.dino.embed_dim, image_size=config.dino.image_size, patch_size=config.dino.patch_size,
-        layers=config.dino.layers, heads=config.dino.heads, register_tokens=config.dino.register_tokens,
-    )  # fmt: skip
+    return build_heads(config, build_dual_encoder(config))
+
+
+def build_heads(config: ModelConfig, dual_encoder: DualFrameEncoder) -> VidTag:
+    """Return the model with random weights behind an encoder that is there already."""
     return VidTag(
-        DualFrameEncoder(clip, dino),
+        dual_encoder,
         build_tempgeo(config),
         FrameMlp((config.feature_dim, *config.mlp_hidden, config.embed_dim)),
         build_location_encoder(config),
@@ -68,6 +64,32 @@ def build_model(config: ModelConfig) -> VidTag:
             config.feature_dim, config.embed_dim, encoder_layers=config.refiner_encoder_layers,
             decoder_layers=config.refiner_decoder_layers, heads=config.heads, dropout=config.dropout,
         ),
+    )  # fmt: skip
+
+
+def build_dual_encoder(config: ModelConfig) -> DualFrameEncoder:
+    """Return the dual encoder with random weights, of CLIP and DINOv2 or, where the configuration has it, SigLIP."""
+    clip = _build_clip(config)
+    if config.siglip is None:
+        return DualFrameEncoder(clip, DinoClassToken(
+            embed_dim=config.dino.embed_dim, image_size=config.dino.image_size, patch_size=config.dino.patch_size,
+            layers=config.dino.layers, heads=config.dino.heads, register_tokens=config.dino.register_tokens,
+        ))  # fmt: skip
+    siglip = config.siglip
+    if siglip.image_size != config.frame_size_px:
+        raise ValueError(f"SigLIP wants frames of {siglip.image_size} pixels, the model has {config.frame_size_px}")
+    tower = SiglipPooled(
+        embed_dim=siglip.embed_dim, image_size=siglip.image_size, patch_size=siglip.patch_size, layers=siglip.layers,
+        heads=siglip.heads, intermediate=siglip.intermediate,
+    )  # fmt: skip
+    return DualFrameEncoder(clip, tower, dino_mean=SIGLIP_MEAN, dino_std=SIGLIP_STD)
+
+
+def _build_clip(config: ModelConfig) -> nn.Module:
+    return build_clip_visual(
+        embed_dim=config.clip.embed_dim, image_size=config.frame_size_px, width=config.clip.width,
+        layers=config.clip.layers, patch_size=config.clip.patch_size, head_width=config.clip.head_width,
+        quick_gelu=config.clip.quick_gelu,
     )  # fmt: skip
 
 
