@@ -9,6 +9,7 @@ import sys
 import pytest
 from synthetic_video import write_video
 from tiny_bundle import write_tiny_bundle
+from tiny_geoclip_bundle import write_tiny_geoclip_bundle
 
 from vidtag_cli.bundle.contract import Calibration
 
@@ -118,6 +119,21 @@ def test_abstaining_everywhere_is_a_result_with_its_own_code(vidtag, clip, shy_m
     assert (report["run"]["exit_code"], report["summary"]["ok"]) == (8, 0)
     again = vidtag("locate", clip, "--model", shy_model, "--out", "u.gpx", "--exit-zero-on-abstain")
     assert again.returncode == 0
+
+
+def test_a_model_without_temporal_modules_is_a_model_as_any_other(vidtag, clip, tmp_path):
+    """Every output says that its numbers were never measured, and nothing pretends that they were."""
+    model = write_tiny_geoclip_bundle(tmp_path)
+    names = ["t.gpx", "t.kml", "t.geojson", "t.csv"]
+    done = vidtag("locate", clip, "--model", model, *(part for name in names for part in ("--out", name)))
+    assert done.returncode == 0, done.stderr
+    for name in names[:3]:
+        assert "how often the true place lies inside was not measured" in (vidtag.folder / name).read_text()
+    report = json.loads((vidtag.folder / "t.report.json").read_text())
+    assert report["summary"]["ok"] == 5
+    assert report["uncertainty_statement"]["coverage_measured"] == {}
+    assert set(report["method"]["parameters"]["rule"]) == {"posterior_scale", "place_radius_km", "max_radius50_km"}
+    assert all(0.0 < point["radius50_m"] <= point["radius95_m"] for point in report["estimates"])
 
 
 @pytest.mark.parametrize(("name", "content", "code"), [

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from vidtag_cli.errors import ModelError
-from vidtag_cli.gallery import blocks
+from vidtag_cli.gallery import blocks, scan
 from vidtag_cli.gallery.posterior import (
     log_partition,
     point_mass,
     posterior_mass_within,
+    search_with_posterior,
     summarize_posterior,
 )
 from vidtag_cli.gallery.search import search_gallery
@@ -37,6 +38,8 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Both ways of reading a gallery, in blocks of 100 rows so that a small one has many."""
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 100 * 48 * 4)
     monkeypatch.setattr(blocks, "RESIDENT_BYTES", 1 << 30 if request.param == "resident" else 0)
+    monkeypatch.setattr(scan, "TILE_BYTES", 0)
+    monkeypatch.setattr(scan, "MIN_TILE_POINTS", 60)
     return request.param
 
 
@@ -177,3 +180,54 @@ def test_mass_within_a_radius_is_brute_force(gallery: Gallery, queries: np.ndarr
     probability = np.exp(SCALE * every_score(gallery, queries) + np.log(500.0**2) - log_z[:, None])
     near = haversine_km(centres[0][:, None], gallery.latlon_deg[None]) <= radius_km
     np.testing.assert_allclose(found, probability @ near.T, rtol=POSTERIOR_TOLERANCE, atol=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 40, 5000])
+def test_one_pass_gives_what_two_passes_give(memory: str, gallery: Gallery, queries: np.ndarray, k: int) -> None:
+    scores, indices, summary = search_with_posterior(gallery, queries, k, SCALE)
+    expected_scores, expected_indices = search_gallery(gallery, queries, k)
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_array_equal(scores, expected_scores)
+    expected = summarize_posterior(gallery, queries, SCALE)
+    for name in ("log_partition", "best_score", "entropy_nat", "effective_area_km2"):
+        np.testing.assert_array_equal(getattr(summary, name), getattr(expected, name))
+
+
+def test_one_pass_keeps_ties_in_order_of_index(memory: str, build: Callable[..., Gallery]) -> None:
+    """More equal points than are fetched: the pass alone cannot know which of them come first."""
+    directions = np.eye(48, dtype=np.float32)
+
+    def two_places(latlon_deg: np.ndarray) -> np.ndarray:
+        return directions[(np.arange(len(latlon_deg)) % 3 == 1).astype(int)]
+
+    gallery = build(equal_area_grid(900.0), two_places, wraps=True, batch=100_000)
+    _, indices, _ = search_with_posterior(gallery, directions[1:2], 7, SCALE)
+    assert indices[0].tolist() == [1 + 3 * i for i in range(7)]
+
+
+def test_the_best_point_counts_once_at_the_seam(memory: str, build: Callable[..., Gallery], embed_plane: Embed) -> None:
+    gallery = build(equal_area_grid(20.0, -18.0, 178.0, -15.0, -178.0), embed_plane, wraps=False)
+    query = embed_plane(np.array([[-16.8, -179.99]]))
+    scores, indices, _ = search_with_posterior(gallery, query, 60, SCALE)
+    expected_scores, expected_indices = search_gallery(gallery, query, 60)
+    np.testing.assert_array_equal(indices, expected_indices)
+    np.testing.assert_array_equal(scores, expected_scores)
+
+
+def test_what_is_left_out_of_the_sums_is_below_their_rounding(
+    memory: str, gallery: Gallery, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steep = 400.0  # most tiles are negligible
+    quick = summarize_posterior(gallery, queries, steep)
+    monkeypatch.setattr(scan, "NEGLIGIBLE_LOG_WEIGHT", -np.inf)
+    complete = summarize_posterior(gallery, queries, steep)
+    np.testing.assert_allclose(quick.log_partition, complete.log_partition, rtol=0, atol=POSTERIOR_TOLERANCE)
+    np.testing.assert_allclose(quick.entropy_nat, complete.entropy_nat, rtol=0, atol=10 * POSTERIOR_TOLERANCE)
+
+
+def test_two_runs_agree_to_the_last_bit(gallery: Gallery, queries: np.ndarray) -> None:
+    one, other = (search_with_posterior(gallery, queries, 20, SCALE) for _ in range(2))
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_array_equal(one[2].log_partition, other[2].log_partition)
+    np.testing.assert_array_equal(one[2].entropy_nat, other[2].entropy_nat)

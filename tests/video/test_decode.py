@@ -15,7 +15,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from vidtag_cli.errors import UsageError, VideoError
+from vidtag_cli.errors import ModelError, UsageError, VideoError
 from vidtag_cli.video.decode import Frame, VideoDecoder
 from vidtag_cli.video.probe import probe_video
 
@@ -393,3 +393,56 @@ def test_times_count_in_the_time_base_of_the_container(lossless_mov: Path) -> No
     with VideoDecoder(lossless_mov, replace(info, time_base=Fraction(1, 7)), TINY_WH) as decoder:
         coarse = times_s(list(decoder))
     assert all(float(time * 7).is_integer() for time in coarse)  # ffmpeg was told the tick and rounded to it
+
+
+@pytest.fixture(scope="module")
+def two_kinds_mp4(clips: Path, run_ffmpeg: Callable[..., bytes]) -> Path:
+    """Return a clip of 4 s at 25 fps with a key frame every second and frames that no other needs between them."""
+    path = clips / "kinds.mp4"
+    run_ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=4", "-c:v", "libx264", "-g", 25,
+        "-keyint_min", 25, "-sc_threshold", 0, "-x264-params", "b-adapt=0:bframes=2:b-pyramid=none", path,
+    )  # fmt: skip
+    return path
+
+
+def test_key_frames_are_told_by_their_own_time_and_number(two_kinds_mp4: Path) -> None:
+    everything = decode(two_kinds_mp4)
+    for fps in (None, 1.0, 5.0):  # there is one a second, whatever is asked for
+        keys = decode(two_kinds_mp4, fps=fps, mode="keyframes")
+        assert [frame.source_index for frame in keys] == [0, 25, 50, 75]
+        assert [frame.index for frame in keys] == [0, 1, 2, 3]
+        for frame in keys:
+            assert frame.media_time_s == everything[frame.source_index].media_time_s
+            assert np.array_equal(frame.rgb, everything[frame.source_index].rgb)
+    assert [frame.source_index for frame in decode(two_kinds_mp4, fps=0.5, mode="keyframes")] == [0, 50]
+
+
+def test_fast_mode_leaves_out_frames_and_changes_none(two_kinds_mp4: Path) -> None:
+    everything = decode(two_kinds_mp4)
+    with VideoDecoder(two_kinds_mp4, probe_video(two_kinds_mp4), TINY_WH, mode="fast") as decoder:
+        fast = list(decoder)
+    assert decoder.frames_decoded == len(fast) < 0.6 * len(everything)
+    for frame in fast:
+        assert frame.media_time_s == everything[frame.source_index].media_time_s
+        assert np.array_equal(frame.rgb, everything[frame.source_index].rgb)
+    sparse = decode(two_kinds_mp4, fps=5, mode="fast")
+    assert times_s(sparse) == sampled(times_s(fast), 5)
+
+
+@pytest.mark.parametrize("name", ["odd/test_non_zero_start.mp4", "odd/nasa_13013_hdr.mp4", "odd/edit_list.mp4"])
+def test_key_frames_of_real_clips_are_those_of_the_full_decode(media: Path, name: str) -> None:
+    everything = decode(media / name)
+    keys = decode(media / name, mode="keyframes")
+    assert 0 < len(keys) < len(everything)
+    for frame in keys:
+        assert frame.media_time_s == everything[frame.source_index].media_time_s
+        assert np.array_equal(frame.rgb, everything[frame.source_index].rgb)
+
+
+def test_a_missing_graphics_card_is_an_error_and_not_the_cpu(
+    two_kinds_mp4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # also where there is one
+    with pytest.raises(ModelError, match=r"cannot decode h264 .*on cuda.*nothing was decoded on the CPU"):
+        decode(two_kinds_mp4, fps=1, device="cuda")

@@ -1,57 +1,77 @@
-"""Frames per second of every stage of locating one video, measured on whole runs."""
+"""How fast one video is located: every stage by itself, and all of them together as a user runs them."""
 
 from __future__ import annotations
 
-import os
-import platform
-import resource
-import statistics
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
+from typing import cast
 
-from vidtag_cli.pipeline.locate import LocateOptions, locate_video
+import numpy as np
+
+from vidtag_cli.benchmark.machine import device_memory_bytes
+from vidtag_cli.benchmark.timing import Stopwatch, Timing, timings
+from vidtag_cli.engines.peak_memory import PeakMemory
+from vidtag_cli.pipeline.clock import StageClock
+from vidtag_cli.pipeline.locate import LocateOptions, embed_frames, locate_video
 from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.uncertainty import FrameTime, estimate_points
+from vidtag_cli.track import Track
+from vidtag_cli.video.batches import frame_batches
+from vidtag_cli.video.decode import VideoDecoder
+from vidtag_cli.video.info import VideoInfo
+from vidtag_cli.video.probe import probe_video
 from vidtag_cli.writers.formats import FORMATS, render_track
 
 STAGES = ("decode", "encode", "tempgeo", "search", "refine", "write")
-"""In the order a frame passes them; ``search`` holds both searches and the posterior."""
+"""In the order a frame passes them. ``decode`` drops, scales and converts frames too, so there is no stage of
+preprocessing; ``search`` holds both searches, the posterior and the radii.
+"""
 
+END_TO_END = "end to end"
 
-@dataclass(frozen=True, slots=True)
-class StageTiming:
-    """Seconds one stage took in each counted round."""
+SIDE_BY_SIDE = (("decode",), ("encode",), ("tempgeo", "search", "refine"))
+"""Which stages run at the same time as which: each group is one process or thread of ``locate_video``."""
 
-    stage: str
-    seconds: tuple[float, ...]
-
-    def median_s(self) -> float:
-        return statistics.median(self.seconds)
+MAX_FRAMES = 512
+"""Frames whose stages are timed by themselves: their pixels lie in memory together, 77 MB at 224 x 224."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What a benchmark found; ``real_time_factor`` is seconds of video per second of wall time, of the median round."""
+    """What a benchmark found for one engine and batch size; the warm-up round is in none of the figures.
+
+    ``precision`` is the one asked for, None for the model's own. ``device_memory_bytes`` is the largest use that the
+    driver reported at the end of a round, None without a driver.
+    """
 
     video: str
-    model: str
-    frames: int
     video_duration_s: float | None
-    rounds: int
-    stages: tuple[StageTiming, ...]
-    end_to_end: StageTiming
+    model: str
+    engine: str
+    precision: str | None
+    batch_frames: int
+    sampling_fps: float | None
+    frames: int
+    stages: dict[str, Timing]
+    end_to_end: Timing
     peak_memory_bytes: int
-    machine: dict[str, str]
-
-    def frames_per_second(self, timing: StageTiming) -> float:
-        """Return frames per second of the median round."""
-        return self.frames / timing.median_s() if timing.median_s() > 0.0 else float("inf")
+    device_memory_bytes: int | None
 
     def real_time_factor(self) -> float | None:
+        """Return seconds of video per second of wall time of the median round, None when the video hides its length."""
         return None if self.video_duration_s is None else self.video_duration_s / self.end_to_end.median_s()
+
+    def overlap_ratio(self) -> float | None:
+        """Return wall time together / wall time of the slowest group of stages by itself: 1 is a perfect overlap.
+
+        None when the stages were timed on a part of the frames only.
+        """
+        if any(timing.frames != self.end_to_end.frames for timing in self.stages.values()):
+            return None
+        slowest = max(sum(self.stages[stage].median_s() for stage in group) for group in SIDE_BY_SIDE)
+        return self.end_to_end.median_s() / slowest
 
 
 def run_benchmark(
@@ -59,66 +79,73 @@ def run_benchmark(
     session: Session,
     options: LocateOptions,
     rounds: int,
+    engine: str,
+    precision: str | None = None,
     progress: Callable[[float, float | None], None] | None = None,
 ) -> Benchmark:
-    """Locate a video ``rounds`` times after one round that is not counted, and return the times of every stage.
-
-    All stages run on the CPU and return when they are done, so a stage's clock covers its work.
-    """
-    seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    totals: list[float] = []
-    for number in range(rounds + 1):
-        began = time.perf_counter()
-        result = locate_video(path, session, options)
-        written = time.perf_counter()
-        for output_format in FORMATS.values():
-            render_track(result.track, output_format)
-        ended = time.perf_counter()
-        if number > 0:
-            totals.append(ended - began)
-            for stage, spent_s in {**result.stage_seconds, "write": ended - written}.items():
-                seconds[stage].append(spent_s)
-        if progress is not None:
-            progress(number + 1, rounds + 1)
+    """Time a video ``rounds`` times after a round that is not counted: by stages, then as a whole, in turns."""
+    info = probe_video(path)
+    watches: list[Stopwatch] = []
+    device_bytes: list[int] = []
+    frames = staged_frames = 0
+    with PeakMemory() as memory:
+        for number in range(rounds + 1):
+            watch = Stopwatch()
+            staged_frames = _time_stages(path, info, session, options, watch)
+            with watch.time(END_TO_END):
+                track = locate_video(path, session, options).track
+                _render(track)
+            frames = len(track.points)
+            device_bytes += [used] if (used := device_memory_bytes()) is not None else []
+            watches += [watch] if number > 0 else []
+            if progress is not None:
+                progress(number + 1, rounds + 1)
+    measured = timings(watches, staged_frames)
+    whole = measured.pop(END_TO_END)
     return Benchmark(
         video=path.name,
+        video_duration_s=info.duration_s,
         model=session.bundle.name,
-        frames=len(result.track.points),
-        video_duration_s=result.video.duration_s,
-        rounds=rounds,
-        stages=tuple(StageTiming(stage, tuple(values)) for stage, values in seconds.items()),
-        end_to_end=StageTiming("end to end", tuple(totals)),
-        peak_memory_bytes=_peak_memory_bytes(),
-        machine=machine_record(),
+        engine=engine,
+        precision=precision,
+        batch_frames=options.batch_frames,
+        sampling_fps=_sampling_fps(session, options),
+        frames=frames,
+        stages={stage: measured[stage] for stage in STAGES},
+        end_to_end=Timing(END_TO_END, frames, whole.wall_s, whole.core_s),
+        peak_memory_bytes=memory.peak_bytes,
+        device_memory_bytes=max(device_bytes) if device_bytes else None,
     )
 
 
-def machine_record() -> dict[str, str]:
-    """Return what the figures depend on: processor, cores this process may use, versions."""
-    record = {
-        "processor": _processor_name(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }
-    for package in ("onnxruntime", "onnxruntime-gpu", "faiss-cpu", "numpy"):
-        try:
-            record[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return record
+def _time_stages(path: Path, info: VideoInfo, session: Session, options: LocateOptions, watch: Stopwatch) -> int:
+    """Run every stage on what the one before has left, one after the other, and return for how many frames."""
+    for stage in STAGES:
+        with watch.time(stage):
+            pass  # a model without a stage spends nothing in it
+    size_px = session.bundle.preprocess.frame_size_px
+    with watch.time("decode"), VideoDecoder(
+        path, info, (size_px, size_px), _sampling_fps(session, options), session.bundle.preprocess.resize,
+        options.decoder_threads, block_frames=options.batch_frames,
+    ) as decoder:  # fmt: skip
+        batches = list(frame_batches(islice(decoder, MAX_FRAMES), options.batch_frames))
+    # The clock of the pipeline is asked for ``time`` alone, which a stopwatch has too.
+    parts = list(embed_frames(session, (batch.frames_rgb for batch in batches), cast(StageClock, watch)))
+    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    taken: list[FrameTime] = [
+        time for batch in batches for time in zip(batch.source_index, batch.media_time_s, strict=True)
+    ]
+    with watch.time("search"):
+        points = estimate_points(session, outputs, taken, options.top_k)
+    with watch.time("write"):
+        _render(Track(path.name, tuple(points), session.bundle.name))
+    return len(taken)
 
 
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def _render(track: Track) -> None:
+    for output_format in FORMATS.values():
+        render_track(track, output_format)
 
 
-def _peak_memory_bytes() -> int:
-    """Return the largest resident memory so far of this process; ffmpeg's own, a few ten megabytes, is not in it."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _sampling_fps(session: Session, options: LocateOptions) -> float | None:
+    return None if options.all_frames else options.sampling_fps or session.bundle.sampling.frames_per_second

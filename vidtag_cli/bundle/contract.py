@@ -35,10 +35,25 @@ class TensorContract:
 
 
 @dataclass(frozen=True, slots=True)
-class GraphContract:
-    """One ONNX file: where it lies in the bundle, its hash and its tensors.
+class GraphVariant:
+    """Another ONNX file of the same graph: the caller gives and gets the same tensors, the arithmetic differs.
 
-    ``precision`` names the weights (``fp32``, ``fp16``, ...); inputs and outputs keep the dtypes below whatever it is.
+    With ``float64_as_parts`` the file takes every float64 input ``x`` as two float32 inputs ``x_high`` and ``x_low``
+    whose sum it is, for engines that know no float64.
+    """
+
+    file: str
+    sha256: str
+    precision: str
+    float64_as_parts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GraphContract:
+    """One ONNX file: where it lies in the bundle, its hash and its tensors; and other files of the same graph.
+
+    ``precision`` names what most of it computes in (``fp32``, ``fp16``); inputs and outputs keep the dtypes below
+    whatever it is.
     """
 
     file: str
@@ -46,6 +61,7 @@ class GraphContract:
     precision: str
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
+    variants: tuple[GraphVariant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +92,19 @@ class Window:
 class Calibration:
     """What was fitted on held-out clips: numbers, tables, the sentence for the report, the coverage measured.
 
-    The names in ``parameters``, ``tables`` and ``measured`` belong to the code that computes uncertainty.
+    The names in ``parameters``, ``tables`` and ``measured`` belong to the code that computes uncertainty. A bundle that
+    was never held against clips of known places has neither tables nor measurements: it is uncalibrated, its statement
+    says so, and the runtime claims no more.
     """
 
     parameters: dict[str, float]
     tables: dict[str, list[float]]
     statement: str
     measured: dict[str, float]
+
+    @property
+    def is_measured(self) -> bool:
+        return bool(self.tables or self.measured)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +196,12 @@ def is_model_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None and not text.endswith(BUNDLE_SUFFIX)
 
 
-def graph_contract(name: str, file: str, sha256: str, precision: str) -> GraphContract:
+def graph_contract(
+    name: str, file: str, sha256: str, precision: str, variants: tuple[GraphVariant, ...] = ()
+) -> GraphContract:
     """Return the contract of one of the fixed graphs, for the code that writes a bundle."""
     inputs, outputs = GRAPH_TENSORS[name]
-    return GraphContract(file, sha256, precision, inputs, outputs)
+    return GraphContract(file, sha256, precision, inputs, outputs, variants)
 
 
 def fixed_shape(shape: tuple[Dimension, ...], sizes: Mapping[str, int]) -> tuple[Dimension, ...]:
@@ -192,11 +216,9 @@ def check_contract(contract: BundleContract) -> None:
     _check_numbers(contract)
     _check_graph_names(contract)
     for name, graph in contract.graphs.items():
-        _check_sha256(f"graphs.{name}.sha256", graph.sha256)
-        if not graph.file.endswith(".onnx"):
-            raise ModelError(f"graphs.{name}.file: {graph.file!r} is not an .onnx file")
-        if contract.files.get(graph.file, graph.sha256) != graph.sha256:
-            raise ModelError(f"graphs.{name}.sha256: differs from the hash of {graph.file!r} under files")
+        _check_graph_file(f"graphs.{name}", graph, contract.files)
+        for index, variant in enumerate(graph.variants):
+            _check_graph_file(f"graphs.{name}.variants[{index}]", variant, contract.files)
         inputs, outputs = GRAPH_TENSORS[name]
         sizes = contract.fixed_dimensions()
         _check_tensors(f"graphs.{name}.inputs", graph.inputs, inputs, sizes)
@@ -230,6 +252,14 @@ def _check_graph_names(contract: BundleContract) -> None:
     for name in contract.graphs:
         if name not in wanted:
             raise ModelError(f"graphs.{name}: unknown key; kind {contract.kind!r} has {', '.join(wanted)}")
+
+
+def _check_graph_file(key: str, graph: GraphContract | GraphVariant, files: Mapping[str, str]) -> None:
+    _check_sha256(f"{key}.sha256", graph.sha256)
+    if not graph.file.endswith(".onnx"):
+        raise ModelError(f"{key}.file: {graph.file!r} is not an .onnx file")
+    if files.get(graph.file, graph.sha256) != graph.sha256:
+        raise ModelError(f"{key}.sha256: differs from the hash of {graph.file!r} under files")
 
 
 def _check_tensors(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from vidtag_cli.bundle.bundle_json import read_bundle_json
-from vidtag_cli.bundle.contract import BUNDLE_JSON, BundleContract
+from vidtag_cli.bundle.contract import BUNDLE_JSON, BundleContract, GraphContract, GraphVariant
 from vidtag_cli.bundle.external_data import external_data_locations
 from vidtag_cli.errors import ModelError
 
@@ -66,7 +67,14 @@ def verify_bundle(path: str | Path) -> BundleReport:
 
 def listed_files(contract: BundleContract) -> dict[str, str]:
     """Return every file a bundle consists of beside ``bundle.json``: relative path to SHA-256."""
-    return {graph.file: graph.sha256 for graph in contract.graphs.values()} | contract.files
+    return {file.file: file.sha256 for file in graph_files(contract)} | contract.files
+
+
+def graph_files(contract: BundleContract) -> Iterator[GraphContract | GraphVariant]:
+    """Yield every ONNX file that a contract names: of each graph the first one, then its variants."""
+    for graph in contract.graphs.values():
+        yield graph
+        yield from graph.variants
 
 
 def check_files(bundle_dir: Path, contract: BundleContract, hashes: bool) -> tuple[FileCheck, ...]:
@@ -74,7 +82,7 @@ def check_files(bundle_dir: Path, contract: BundleContract, hashes: bool) -> tup
     listed = listed_files(contract)
     checks = [_check_file(bundle_dir, path, sha256, hashes) for path, sha256 in listed.items()]
     readable = {check.path for check in checks if check.is_ok}
-    for graph in contract.graphs.values():
+    for graph in graph_files(contract):
         if graph.file in readable:
             checks.extend(_check_external_data(bundle_dir, graph.file, listed))
     checks.extend(_unlisted_files(bundle_dir, listed))

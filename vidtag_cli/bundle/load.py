@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vidtag_cli.bundle.bundle_json import read_bundle_json
@@ -12,6 +13,8 @@ from vidtag_cli.bundle.contract import (
     GALLERY_FILE,
     BundleContract,
     Calibration,
+    GraphContract,
+    GraphVariant,
     Kind,
     Preprocess,
     Sampling,
@@ -19,6 +22,7 @@ from vidtag_cli.bundle.contract import (
     Window,
     fixed_shape,
 )
+from vidtag_cli.bundle.float_parts import parts_of, tensors_in_parts
 from vidtag_cli.bundle.integrity import check_files, inside_path, sha256_of
 from vidtag_cli.errors import ModelError
 
@@ -28,7 +32,11 @@ if typing.TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelGraph:
-    """A graph an engine can open: its path is absolute, and letters that the bundle fixes are replaced by numbers."""
+    """A graph an engine can open: its path is absolute, and letters that the bundle fixes are replaced by numbers.
+
+    ``inputs`` and ``outputs`` are those of the file. With ``float64_as_parts`` they are not the caller's: an engine
+    passes what it is given through :meth:`feed`.
+    """
 
     name: str
     path: Path
@@ -36,16 +44,26 @@ class ModelGraph:
     precision: str
     inputs: tuple[TensorContract, ...]
     outputs: tuple[TensorContract, ...]
+    float64_as_parts: bool = False
+
+    def feed(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """Return a caller's inputs as the tensors that the file takes."""
+        return parts_of(inputs) if self.float64_as_parts else inputs
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBundle:
-    """A loaded bundle. ``sha256`` is that of ``bundle.json`` and so pins every file of the model."""
+    """A loaded bundle. ``sha256`` is that of ``bundle.json`` and so pins every file of the model.
+
+    ``graphs`` holds the first file of every graph, ``variants`` the others; :meth:`graphs_for` chooses among them. A
+    gallery belongs to the SHA-256 of the first location encoder: all of them agree to a metre (SPEC 2.5).
+    """
 
     path: Path
     sha256: str
     contract: BundleContract
     graphs: dict[str, ModelGraph]
+    variants: dict[str, tuple[ModelGraph, ...]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -91,6 +109,40 @@ class ModelBundle:
     def domain(self) -> str:
         return self.contract.domain
 
+    def precisions(self) -> tuple[str, ...]:
+        """Return the precisions this bundle can be run in; the first is its own choice."""
+        own = [graph.precision for graph in self.graphs.values()]
+        return tuple(dict.fromkeys([*own, *(variant.precision for each in self.variants.values() for variant in each)]))
+
+    def graphs_for(self, precision: str | None = None, *, has_float64: bool = True) -> dict[str, ModelGraph]:
+        """Return the file of every graph for a precision, by default the bundle's own, and for an engine.
+
+        A graph that has no file in the precision is one that must not be computed in it, such as the location encoder
+        in fp16: its first file is taken. ``has_float64=False`` is for engines without float64 (TensorRT). Raises
+        ModelError, naming what there is, when no graph has the precision or one needs float64.
+        """
+        wanted = precision or self.precisions()[0]
+        if wanted not in self.precisions():
+            raise ModelError(
+                f"{self.path}: has no graphs in {wanted}, only in {', '.join(self.precisions())}; "
+                "choose one of them, or export the model again with --precision both"
+            )
+        return {name: self._graph_for(name, wanted, has_float64) for name in self.graphs}
+
+    def _graph_for(self, name: str, precision: str, has_float64: bool) -> ModelGraph:
+        # An engine with float64 needs no parts: the first file is the exact one.
+        files = [
+            graph
+            for graph in (self.graphs[name], *self.variants.get(name, ()))
+            if (not graph.float64_as_parts if has_float64 else "float64" not in {t.dtype for t in graph.inputs})
+        ]
+        if not files:
+            raise ModelError(
+                f"{self.path}: {name} computes in float64, which TensorRT does not know, and has no variant without; "
+                "use --engine onnxruntime, or export the model again with python -m export onnx"
+            )
+        return next((graph for graph in files if graph.precision == precision), files[0])
+
     def file(self, relative: str) -> Path:
         """Return the absolute path of a listed file, such as a calibration table.
 
@@ -129,19 +181,30 @@ def load_bundle(path: str | Path, verify: bool = True) -> ModelBundle:
     if bad:
         listing = "; ".join(f"{check.path}: {check.status}{': ' * bool(check.detail)}{check.detail}" for check in bad)
         raise ModelError(f"{bundle_dir}: not as {BUNDLE_JSON} describes it: {listing}; install the model again")
-    sizes = contract.fixed_dimensions()
-    graphs = {
-        name: ModelGraph(
-            name,
-            inside_path(bundle_dir, graph.file),
-            graph.sha256,
-            graph.precision,
-            _fixed_tensors(graph.inputs, sizes),
-            _fixed_tensors(graph.outputs, sizes),
-        )
+    graphs = {name: _model_graph(bundle_dir, contract, name, graph) for name, graph in contract.graphs.items()}
+    variants = {
+        name: tuple(_model_graph(bundle_dir, contract, name, variant) for variant in graph.variants)
         for name, graph in contract.graphs.items()
     }
-    return ModelBundle(bundle_dir.resolve(), sha256_of(bundle_dir / BUNDLE_JSON), contract, graphs)
+    return ModelBundle(bundle_dir.resolve(), sha256_of(bundle_dir / BUNDLE_JSON), contract, graphs, variants)
+
+
+def _model_graph(
+    bundle_dir: Path, contract: BundleContract, name: str, file: GraphContract | GraphVariant
+) -> ModelGraph:
+    sizes = contract.fixed_dimensions()
+    tensors = contract.graphs[name]
+    in_parts = isinstance(file, GraphVariant) and file.float64_as_parts
+    inputs = tensors_in_parts(tensors.inputs) if in_parts else tensors.inputs
+    return ModelGraph(
+        name=name,
+        path=inside_path(bundle_dir, file.file),
+        sha256=file.sha256,
+        precision=file.precision,
+        inputs=_fixed_tensors(inputs, sizes),
+        outputs=_fixed_tensors(tensors.outputs, sizes),
+        float64_as_parts=in_parts,
+    )
 
 
 def _fixed_tensors(tensors: tuple[TensorContract, ...], sizes: dict[str, int]) -> tuple[TensorContract, ...]:

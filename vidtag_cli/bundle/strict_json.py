@@ -1,4 +1,6 @@
-"""Strict reading of JSON into frozen dataclasses: every key known, every key present, every type exact."""
+"""Strict reading of JSON into frozen dataclasses: every key known, every key present that has no default, every type
+exact.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,22 @@ def decode(expected: type[T], value: Any, key: str = "") -> T:
 
 
 def encode(value: Any) -> dict[str, Any]:
-    """Return a dataclass as plain JSON values, in the order of its fields."""
-    return dataclasses.asdict(value)
+    """Return a dataclass as plain JSON values, in the order of its fields.
+
+    A field that has its default is left out, so that a file without a newer field stays readable by older programs.
+    """
+    return typing.cast(dict[str, Any], _encode(value))
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        fields = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
+        return {field.name: _encode(content) for field, content in fields if content != field.default}
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_encode(item) for item in value)
+    return value
 
 
 def _decode(expected: Any, value: Any, key: str) -> Any:
@@ -72,14 +88,17 @@ def _decode(expected: Any, value: Any, key: str) -> Any:
 def _decode_dataclass(expected: Any, value: Any, key: str) -> Any:
     found = _checked(dict, value, key or "the whole file")
     types_by_field = typing.get_type_hints(expected)
-    wanted = [field.name for field in dataclasses.fields(expected)]
-    missing = [_below(key, name) for name in wanted if name not in found]
+    fields = dataclasses.fields(expected)
+    wanted = [field.name for field in fields]
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    missing = [_below(key, name) for name in required if name not in found]
     unknown = [_below(key, name) for name in found if name not in wanted]
     if missing:
         raise ModelError(f"{missing[0]}: the key is missing")
     if unknown:
         raise ModelError(f"{unknown[0]}: unknown key; expected {', '.join(wanted)}")
-    return expected(**{name: _decode(types_by_field[name], found[name], _below(key, name)) for name in wanted})
+    given = [name for name in wanted if name in found]
+    return expected(**{name: _decode(types_by_field[name], found[name], _below(key, name)) for name in given})
 
 
 def _decode_union(choices: tuple[Any, ...], value: Any, key: str) -> Any:

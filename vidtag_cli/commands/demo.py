@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vidtag_cli.commands.console import output_json, output_lines, output_table, progress, stderr_console
+from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, ThreadsOption
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def demo_command(
         clip, truth = folder / "flyover_demo.mp4", folder / "flyover_demo.truth.csv"
         make_output_folder(out_dir)
         check_request(clip, request)
-        with progress(console, "embedding the gallery", quiet) as show:
-            session = open_session(DEMO_MODEL, threads=threads, gallery_progress=show)
+        with showing_builds(console, "opening the model", quiet) as observer:
+            session = open_session(DEMO_MODEL, threads=threads, observer=observer)
         with progress(console, clip.name, quiet) as show:
             result = run_input(clip, session, LocateOptions(), request, progress=show)
         scored = score_track(result.located.track, truth, None, None)

@@ -17,6 +17,7 @@ from vidtag_cli.commands.console import (
     progress,
     stderr_console,
 )
+from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import (
     DeviceOption,
     EngineOption,
@@ -24,6 +25,7 @@ from vidtag_cli.commands.options import (
     JsonOption,
     ModelOption,
     NoColorOption,
+    PrecisionOption,
     QuietOption,
     ThreadsOption,
 )
@@ -46,7 +48,8 @@ def eval_command(
     model: ModelOption = None,
     gallery: GalleryOption = None,
     engine: EngineOption = "onnxruntime",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -68,7 +71,11 @@ def eval_command(
     truths = truth or [truth_beside(video) for video in videos]
     zero = None if media_zero is None else parse_start_time(media_zero)
     console = stderr_console(quiet, no_color)
-    session = open_session(model, gallery_path=gallery, engine=engine, device=device, threads=threads)
+    with showing_builds(console, "opening the model", quiet) as observer:
+        session = open_session(
+            model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
+            observer=observer,
+        )  # fmt: skip
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:

@@ -16,7 +16,7 @@ from vidtag_cli.commands.console import (
     progress,
     stderr_console,
 )
-from vidtag_cli.commands.options import JsonOption, QuietOption
+from vidtag_cli.commands.options import DeviceOption, JsonOption, QuietOption
 from vidtag_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def build_command(
     ] = 0.0,
     land_only: Annotated[bool, typer.Option("--land-only", help="Leave the sea out of --box.")] = False,
     engine: Annotated[str, typer.Option("--engine", help="What runs the location encoder.")] = "onnxruntime",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
+    device: DeviceOption = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the encoder.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a gallery of that name.")] = False,
     as_json: JsonOption = False,
@@ -63,7 +63,7 @@ def build_command(
 ) -> None:
     """Embed points with a model and save them; give one of --land, --box, --country and --points."""
     from vidtag_cli.bundle import find_model, load_bundle
-    from vidtag_cli.engines import open_engine
+    from vidtag_cli.engines.registry import has_float64, open_engine
     from vidtag_cli.gallery.build import build_gallery
     from vidtag_cli.gallery.contract import GalleryOrigin
     from vidtag_cli.gallery.store import check_gallery_target
@@ -73,7 +73,9 @@ def build_command(
     check_gallery_target(out, force)
     bundle = load_bundle(find_model(model))
     encoder = bundle.graphs["location_encoder"]
-    opened = open_engine(encoder, engine, device, threads)
+    opened = open_engine(
+        bundle.graphs_for(has_float64=has_float64(engine))["location_encoder"], engine, device, threads
+    )
     source = _point_source(land, box, country, points, spacing_km or 0.0, padding_km, land_only)
     console = stderr_console(quiet)
     for warning in source.warnings:

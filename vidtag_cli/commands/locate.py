@@ -16,6 +16,7 @@ from vidtag_cli.commands.console import (
     set_verbosity,
     stderr_console,
 )
+from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import (
     DeviceOption,
     EngineOption,
@@ -23,6 +24,7 @@ from vidtag_cli.commands.options import (
     JsonOption,
     ModelOption,
     NoColorOption,
+    PrecisionOption,
     QuietOption,
     ThreadsOption,
     VerboseOption,
@@ -77,8 +79,16 @@ def locate_command(
     null_separated: Annotated[
         bool, typer.Option("--null", "-0", help="The names of --files-from end with NUL instead of a line break.")
     ] = False,
+    decode: Annotated[
+        Literal["exact", "fast", "keyframes"],
+        typer.Option(help="Which frames are decoded: all, without those no other needs, or key frames alone."),
+    ] = "exact",
+    decode_device: Annotated[
+        Literal["cpu", "cuda"], typer.Option(help="Where video is decoded; cuda is an error where it cannot.")
+    ] = "cpu",
     engine: EngineOption = "onnxruntime",
-    device: DeviceOption = "cpu",
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -105,12 +115,15 @@ def locate_command(
         inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape
     )
     console = stderr_console(quiet, no_color)
-    with progress(console, "embedding the gallery", quiet) as show:
+    with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
-            model, gallery_path=gallery, engine=engine, device=device, threads=threads, gallery_progress=show
-        )
+            model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
+            observer=observer,
+        )  # fmt: skip
     results: list[RunResult | VidtagError] = []
-    options = LocateOptions(sampling_fps=fps, all_frames=all_frames, top_k=top_k)
+    options = LocateOptions(
+        sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device
+    )
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
             outcome = locate_or_error(path, session, options, request, instant, expect_sha256, show)

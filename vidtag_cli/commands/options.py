@@ -18,5 +18,10 @@ ModelOption = Annotated[
 ]
 GalleryOption = Annotated[Path | None, typer.Option("--gallery", help="A gallery folder (default: the model's own).")]
 EngineOption = Annotated[str, typer.Option("--engine", help="What runs the networks; 'vidtag doctor' lists them.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda or cuda:N (default: cpu for onnxruntime, else cuda).")
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help="fp32 or fp16, where the model has it (default: the model's own).")
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all).")]

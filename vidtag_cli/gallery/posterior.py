@@ -11,8 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidtag_cli.gallery.blocks import score_blocks
-from vidtag_cli.gallery.search import checked_queries
+from vidtag_cli.gallery.scan import PosteriorSums, TopCandidates, scan_gallery
+from vidtag_cli.gallery.search import (
+    SPARE_CANDIDATES,
+    TIE_MARGIN,
+    best_points,
+    checked_queries,
+    rows_of_points,
+    search_gallery,
+)
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.grid import KM_PER_DEGREE
 from vidtag_cli.geo.sphere import haversine_km
@@ -41,24 +48,41 @@ def summarize_posterior(
     ``logit_scale`` multiplies cosines (it is not a logarithm). ``log_cell_area`` (G,) replaces the gallery's own.
     """
     queries = checked_queries(gallery, queries)
+    sums = _sums(gallery, queries, logit_scale, log_cell_area)
+    scan_gallery(gallery, queries, sums)
+    return _summary(sums)
+
+
+def search_with_posterior(
+    gallery: Gallery, queries: np.ndarray, k: int, logit_scale: float
+) -> tuple[np.ndarray, np.ndarray, PosteriorSummary]:
+    """Return what ``search_gallery`` and ``summarize_posterior`` return, from one pass over the gallery instead of two.
+
+    The points and their scores are those of ``search_gallery`` to the last bit.
+    """
+    queries = checked_queries(gallery, queries)
+    k = min(k, gallery.points)
+    top = TopCandidates(len(queries), k + SPARE_CANDIDATES)
+    sums = _sums(gallery, queries, logit_scale, None)
+    scan_gallery(gallery, queries, top, sums)
+    rows = [rows_of_points(gallery, top.points(n)) for n in range(len(queries))]
+    scores, indices = best_points(gallery, queries, rows, k)
+    # As in search_gallery: where a point left out might tie with the k-th, more are fetched.
+    unsettled = np.flatnonzero(scores[:, -1] <= top.bound + TIE_MARGIN)
+    if unsettled.size:
+        scores[unsettled], indices[unsettled] = search_gallery(gallery, queries[unsettled], k)
+    return scores, indices, _summary(sums)
+
+
+def _sums(gallery: Gallery, queries: np.ndarray, logit_scale: float, log_cell_area: np.ndarray | None) -> PosteriorSums:
     log_area = gallery.log_cell_area() if log_cell_area is None else log_cell_area
-    top = np.full(len(queries), -np.inf)  # largest log weight so far: weights are summed relative to it
-    mass, mass_times_logit = np.zeros(len(queries)), np.zeros(len(queries))
-    best_score = np.full(len(queries), -np.inf)
-    for start, scores in score_blocks(gallery, queries):
-        best_score = np.maximum(best_score, scores.max(axis=1))
-        logits = scores * np.float32(logit_scale)
-        log_weights = logits + log_area[start : start + scores.shape[1]].astype(np.float32)
-        new_top = np.maximum(top, log_weights.max(axis=1))
-        # float32 exponentials of differences to the top, float64 sums: half the work and 1e-6 relative.
-        weights = np.exp(log_weights - new_top[:, None].astype(np.float32))
-        rescale = np.exp(top - new_top)
-        mass = mass * rescale + weights.sum(axis=1, dtype=np.float64)
-        mass_times_logit = mass_times_logit * rescale + np.einsum("ng,ng->n", weights, logits, dtype=np.float64)
-        top = new_top
-    log_partition = np.log(mass) + top
-    entropy_nat = log_partition - mass_times_logit / mass  # -sum p log(p / A), and log(p / A) = s c - log Z
-    return PosteriorSummary(log_partition, best_score, entropy_nat, np.exp(entropy_nat))
+    return PosteriorSums(len(queries), logit_scale, log_area)
+
+
+def _summary(sums: PosteriorSums) -> PosteriorSummary:
+    log_partition = sums.log_partition()
+    entropy_nat = log_partition - sums.mean_logit()  # -sum p log(p / A), and log(p / A) = s c - log Z
+    return PosteriorSummary(log_partition, sums.best_score, entropy_nat, np.exp(entropy_nat))
 
 
 def log_partition(

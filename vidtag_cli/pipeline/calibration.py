@@ -9,8 +9,19 @@ from dataclasses import dataclass
 from vidtag_cli.bundle.load import ModelBundle
 from vidtag_cli.errors import ModelError
 
-NUMBERS = ("posterior_scale", "place_radius_km", "max_domain_distance", "max_disagreement_km", "max_radius95_km")
+SCALES = ("posterior_scale", "place_radius_km")
+LIMITS = ("max_domain_distance", "max_disagreement_km", "max_radius95_km")
 TABLES = ("posterior_radius_edges_km", "radius50_km", "radius95_km")
+
+UNCALIBRATED = (
+    "Uncalibrated: this model was never measured on videos whose places are known. A radius is that of the circle that "
+    "holds 50 % or 95 % of the model's own posterior, and a probability is the model's own too; how often the true "
+    "place lies inside was not measured. Whether a picture is of the kind the model knows is not checked."
+)
+"""What every output of an uncalibrated model says about its numbers."""
+
+CONTINENT_KM = 2500.0
+"""The coarsest distance at which image geolocation is scored: within it an answer names the continent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +50,40 @@ class UncertaintyRule:
         return self.radius50_km[chosen], self.radius95_km[chosen]
 
 
-def read_rule(bundle: ModelBundle) -> UncertaintyRule:
+@dataclass(frozen=True, slots=True)
+class UncalibratedRule:
+    """What is left when nothing was measured: the posterior itself, and no claim about the world.
+
+    ``posterior_scale`` and ``place_radius_km`` are as in :class:`UncertaintyRule`, but the scale is the one the model
+    was trained with. A frame abstains when the circle that holds half of its posterior is wider than
+    ``max_radius50_km``. That limit is chosen, not fitted: beyond it not even a continent is named.
+    """
+
+    posterior_scale: float
+    place_radius_km: float
+    max_radius50_km: float = CONTINENT_KM
+
+
+def read_rule(bundle: ModelBundle) -> UncertaintyRule | UncalibratedRule:
     """Return the rule of a bundle; raises ModelError when a number or table is missing or makes no sense."""
+    if bundle.calibration.is_measured:
+        return _read_measured_rule(bundle)
+    limits = sorted(bundle.calibration.parameters.keys() & set(LIMITS))
+    if limits:
+        raise ModelError(f"{bundle.path}: calibration.parameters.{limits[0]} is a limit, but nothing was measured")
+    return UncalibratedRule(*(_read_number(bundle, name) for name in SCALES))
+
+
+def _read_number(bundle: ModelBundle, name: str) -> float:
+    value = bundle.calibration.parameters.get(name)
+    if value is None or not (value > 0.0) or math.isinf(value):
+        raise ModelError(f"{bundle.path}: calibration.parameters.{name} must be a number above 0, found {value}")
+    return value
+
+
+def _read_measured_rule(bundle: ModelBundle) -> UncertaintyRule:
     calibration = bundle.calibration
-    numbers: dict[str, float] = {}
-    for name in NUMBERS:
-        value = calibration.parameters.get(name)
-        if value is None or not (value > 0.0) or math.isinf(value):
-            raise ModelError(f"{bundle.path}: calibration.parameters.{name} must be a number above 0, found {value}")
-        numbers[name] = value
+    numbers = {name: _read_number(bundle, name) for name in (*SCALES, *LIMITS)}
     tables = {name: tuple(calibration.tables.get(name, ())) for name in TABLES}
     edges, radii50, radii95 = (tables[name] for name in TABLES)
     if len(radii50) != len(edges) + 1 or len(radii95) != len(edges) + 1 or list(edges) != sorted(edges):

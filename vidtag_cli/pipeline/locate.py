@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
 from vidtag_cli.pipeline.clock import StageClock
+from vidtag_cli.pipeline.gather import gather_outputs
+from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.uncertainty import FrameTime, estimate_points, window_disagreement_km
+from vidtag_cli.pipeline.uncertainty import QUERIES_AT_ONCE, FrameTime, estimate_points, window_disagreement_km
 from vidtag_cli.pipeline.windows import Outputs, blend_windows
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
+from vidtag_cli.video.batches import frame_batches
 from vidtag_cli.video.decode import VideoDecoder
+from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode
 from vidtag_cli.video.probe import VideoInfo, probe_video
 
 LIMITATIONS = (
@@ -32,6 +37,8 @@ class LocateOptions:
     batch_frames: int = 32
     top_k: int = 5
     decoder_threads: int = 1
+    decode_mode: DecodeMode = "exact"
+    decode_device: DecodeDevice = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,42 +73,72 @@ def locate_video(
     taken: list[FrameTime] = []
     points: list[TrackPoint] = []
     with VideoDecoder(
-        path, video, size, sampling_fps, resize=bundle.preprocess.resize, threads=options.decoder_threads
-    ) as decoder:
-        features = _encode_frames(session, decoder, options.batch_frames, taken, clock)
-        window = bundle.window
-        for outputs in blend_windows(
-            features, window.frames, window.overlap_frames, lambda z: run_window(session, z, clock)
-        ):
-            with clock.time("search"):
-                points += estimate_points(session, outputs, taken[len(points) :], options.top_k)
-            if progress is not None:
-                progress(points[-1].media_time_s)
+        path, video, size, sampling_fps, resize=bundle.preprocess.resize, threads=options.decoder_threads,
+        mode=options.decode_mode, device=options.decode_device, block_frames=options.batch_frames,
+    ) as decoder:  # fmt: skip
+        batches = _batch_frames(decoder, options.batch_frames, taken, clock)
+        with run_ahead(_encode_batches(session, batches, clock)) as encoded:
+            for outputs in gather_outputs(embed_encoded(session, encoded, clock), QUERIES_AT_ONCE):
+                with clock.time("search"):
+                    points += estimate_points(session, outputs, taken[len(points) :], options.top_k)
+                if progress is not None:
+                    progress(points[-1].media_time_s)
     track = Track(
         path.name, tuple(points), bundle.name, time_basis or TimeBasis(), smoothing="none",
-        limitations=(bundle.domain, *LIMITATIONS),
+        limitations=limitations_of(session),
     )  # fmt: skip
     return LocateResult(track, video, decoder.errors, sampling_fps, clock.seconds)
 
 
-def _encode_frames(
-    session: Session, decoder: VideoDecoder, batch_frames: int, taken: list[FrameTime], clock: StageClock
+def _batch_frames(
+    decoder: VideoDecoder, batch_frames: int, taken: list[FrameTime], clock: StageClock
 ) -> Iterator[np.ndarray]:
-    """Yield features ``z`` (n, D) of consecutive frames in batches and note which frame was taken when."""
-    frames = iter(decoder)
+    """Yield consecutive frames (n, S, S, 3) uint8 in batches and note which frame was taken when."""
+    batches = frame_batches(decoder, batch_frames)
     while True:
-        batch: list[np.ndarray] = []
         with clock.time("decode"):
-            for frame in frames:
-                taken.append((frame.source_index, frame.media_time_s))
-                batch.append(frame.rgb)
-                if len(batch) == batch_frames:
-                    break
-        if not batch:
+            batch = next(batches, None)
+        if batch is None:
             return
+        taken.extend(zip(batch.source_index, batch.media_time_s, strict=True))
+        yield batch.frames_rgb
+
+
+def embed_frames(session: Session, batches: Iterable[np.ndarray], clock: StageClock | None = None) -> Iterator[Outputs]:
+    """Yield the outputs of :func:`run_window` for all frames (n, S, S, 3) uint8 of ``batches``, in order.
+
+    A model with temporal modules sees overlapping windows; one of kind ``geoclip`` sees each frame by itself.
+    """
+    clock = clock or StageClock()
+    return embed_encoded(session, _encode_batches(session, batches, clock), clock)
+
+
+def embed_encoded(session: Session, encoded: Iterable[np.ndarray], clock: StageClock) -> Iterator[Outputs]:
+    """Yield what :func:`embed_frames` yields, from what the model's first graph has made of the frames."""
+    if session.bundle.kind == "geoclip":
+        return map(single_frames, encoded)
+    window = session.bundle.window
+    return blend_windows(encoded, window.frames, window.overlap_frames, lambda z: run_window(session, z, clock))
+
+
+def _encode_batches(
+    session: Session, batches: Iterable[np.ndarray], clock: StageClock
+) -> Generator[np.ndarray, None, None]:
+    for frames_rgb in batches:
         with clock.time("encode"):
-            features = session.run("dual_encoder", frames_rgb=np.stack(batch))["frame_features"]
-        yield features
+            encoded = session.encode_frames(frames_rgb)
+        yield encoded
+
+
+def single_frames(embedding: np.ndarray) -> Outputs:
+    """Return the outputs of frames whose embeddings (n, E) are final: no neighbour confirms or contradicts them."""
+    nothing = np.zeros(len(embedding), np.float32)
+    return {
+        "first_embedding": embedding,
+        "refined_embedding": embedding,
+        "domain_distance": nothing,
+        "disagreement_km": nothing,
+    }
 
 
 def run_window(session: Session, features: np.ndarray, clock: StageClock | None = None) -> Outputs:
@@ -129,3 +166,9 @@ def run_window(session: Session, features: np.ndarray, clock: StageClock | None 
         "domain_distance": distance,
         "disagreement_km": window_disagreement_km(session.gallery.latlon_deg[best[:, 0]]),
     }
+
+
+def limitations_of(session: Session) -> tuple[str, ...]:
+    """Return what a reader of a track must know: the model's domain, what its numbers do not mean, and the rest."""
+    uncalibrated = (UNCALIBRATED,) if isinstance(session.rule, UncalibratedRule) else ()
+    return (session.bundle.domain, *uncalibrated, *LIMITATIONS)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from vidtag_cli.bundle.contract import Kind
 from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.engines.base import Engine
-from vidtag_cli.engines.registry import open_engine
-from vidtag_cli.errors import ModelError
+from vidtag_cli.engines.build_observer import BuildObserver
+from vidtag_cli.engines.registry import has_float64, open_engine
 from vidtag_cli.gallery.build import cached_gallery
 from vidtag_cli.gallery.contract import GalleryOrigin
 from vidtag_cli.gallery.store import Gallery, open_gallery
-from vidtag_cli.pipeline.calibration import UncertaintyRule, read_rule
+from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
+
+FRAME_ENCODERS: Mapping[Kind, str] = {"vidtag": "dual_encoder", "geoclip": "image_encoder"}
+"""Kind of model to the graph that sees the pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +32,19 @@ class Session:
     engines: dict[str, Engine]
     gallery: Gallery
     domain: DomainModel | None
-    rule: UncertaintyRule
+    rule: UncertaintyRule | UncalibratedRule
 
     def run(self, graph: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Return the named outputs of one graph of the bundle."""
         return self.engines[graph].run(inputs)
+
+    def encode_frames(self, frames_rgb: np.ndarray) -> np.ndarray:
+        """Return what the model's first graph makes of frames (N, S, S, 3) uint8.
+
+        Features (N, D) for a model that goes on with temporal modules; for one without, the frame embeddings (N, E).
+        """
+        (encoded,) = self.run(FRAME_ENCODERS[self.bundle.kind], frames_rgb=frames_rgb).values()
+        return encoded
 
 
 def open_session(
@@ -40,20 +52,23 @@ def open_session(
     *,
     gallery_path: Path | None = None,
     engine: str = "onnxruntime",
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
-    gallery_progress: Callable[[float, float | None], None] | None = None,
+    precision: str | None = None,
+    observer: BuildObserver | None = None,
 ) -> Session:
     """Return a session; raises ModelError when the model, the gallery or the engine cannot be had as asked.
+
+    ``device`` is by default the engine's own, ``precision`` the bundle's. ``observer`` hears about engines that are
+    built at first use and how far the embedding of the gallery is.
 
     Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are computed once and kept in the
     user's cache under the hash of the location encoder.
     """
     bundle = load_bundle(find_model(model))
-    if bundle.kind != "vidtag":
-        raise ModelError(f"{bundle.path}: models of kind {bundle.kind!r} cannot be run by this version of vidtag")
     engines = {
-        name: open_engine(graph, name=engine, device=device, threads=threads) for name, graph in bundle.graphs.items()
+        name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
+        for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
     }
     encoder = bundle.graphs["location_encoder"]
     if gallery_path is not None:
@@ -63,7 +78,8 @@ def open_session(
         gallery = cached_gallery(
             bundle.gallery_latlon_deg(), location_embedder(engines["location_encoder"]), origin,
             wraps=bundle.location_encoder_kind == "sphere",
-            cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"), progress=gallery_progress,
+            cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"),
+            progress=None if observer is None else observer.progress,
         )  # fmt: skip
     return Session(bundle, engines, gallery, load_domain_model(bundle), read_rule(bundle))
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, summarize_posterior
-from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_with_posterior
 from vidtag_cli.geo.sphere import haversine_km
-from vidtag_cli.pipeline.calibration import UncertaintyRule
+from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.credible_radius import credible_radii_km
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.windows import Outputs
 from vidtag_cli.track import Candidate, TrackPoint
@@ -22,6 +22,7 @@ QUERIES_AT_ONCE = 64
 
 MIN_FRAMES_TO_AGREE = 4
 
+RADIUS_SHARES = (0.5, 0.95)
 
 FrameTime = tuple[int, float]
 """A frame's number in its video, from 0, and its media time in seconds."""
@@ -38,18 +39,20 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
     for begin in range(0, len(embedding), QUERIES_AT_ONCE):
         chosen = slice(begin, begin + QUERIES_AT_ONCE)
         queries = embedding[chosen]
-        scores, indices = search_gallery(session.gallery, queries, SEARCHED_POINTS)
-        summary = summarize_posterior(session.gallery, queries, session.rule.posterior_scale)
+        scores, indices, summary = search_with_posterior(
+            session.gallery, queries, SEARCHED_POINTS, session.rule.posterior_scale
+        )
         masses = point_mass(session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition)
-        radius_km = posterior_radius_km(summary)
+        radii_km = _radii_km(session, queries, indices[:, 0], summary)
         for row in range(len(queries)):
             places = merge_places(
                 session.gallery.latlon_deg[indices[row]], scores[row], masses[row], session.rule.place_radius_km
             )
             doubt = FrameDoubt(
-                float(radius_km[row]),
                 float(outputs["domain_distance"][begin + row]),
                 float(outputs["disagreement_km"][begin + row]),
+                float(radii_km[row, 0]),
+                float(radii_km[row, 1]),
             )
             points.append(_estimate(session.rule, taken[begin + row], places[:top_k], doubt))
     return points
@@ -84,11 +87,12 @@ def merge_places(
 
 @dataclass(frozen=True, slots=True)
 class FrameDoubt:
-    """What speaks against a frame's estimate: a wide posterior, strange pictures, neighbours that say otherwise."""
+    """What speaks against a frame's estimate: strange pictures, neighbours that say otherwise, a wide posterior."""
 
-    posterior_radius_km: float
     domain_distance: float
     disagreement_km: float
+    radius50_km: float
+    radius95_km: float
 
 
 def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
@@ -104,7 +108,22 @@ def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
     return np.median(others, axis=1).astype(np.float32)
 
 
-def _abstain_reason(rule: UncertaintyRule, doubt: FrameDoubt, radius95_km: float) -> str | None:
+def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: PosteriorSummary) -> np.ndarray:
+    """Return (N, 2) the 50 % and the 95 % radius of frames whose best gallery points are ``best`` (N,).
+
+    From the calibration, where there is one; else the circles that hold these shares of the posterior.
+    """
+    rule, gallery = session.rule, session.gallery
+    if isinstance(rule, UncertaintyRule):
+        return np.array([rule.radii_km(radius_km) for radius_km in posterior_radius_km(summary)])
+    return credible_radii_km(
+        gallery, queries, gallery.latlon_deg[best], rule.posterior_scale, summary.log_partition, RADIUS_SHARES
+    )
+
+
+def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt) -> str | None:
+    if isinstance(rule, UncalibratedRule):
+        return _reason_without_calibration(rule, doubt)
     if doubt.domain_distance > rule.max_domain_distance:
         return (
             f"outside the model's domain (distance {doubt.domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
@@ -115,19 +134,26 @@ def _abstain_reason(rule: UncertaintyRule, doubt: FrameDoubt, radius95_km: float
         return (
             f"frames disagree (median distance {doubt.disagreement_km:.0f} km, limit {rule.max_disagreement_km:.0f} km)"
         )
-    if radius95_km > rule.max_radius95_km:
-        return f"too uncertain (95 % radius {radius95_km:.0f} km, limit {rule.max_radius95_km:.0f} km)"
+    if doubt.radius95_km > rule.max_radius95_km:
+        return f"too uncertain (95 % radius {doubt.radius95_km:.0f} km, limit {rule.max_radius95_km:.0f} km)"
     return None
 
 
-def _estimate(rule: UncertaintyRule, taken: FrameTime, places: list[Candidate], doubt: FrameDoubt) -> TrackPoint:
+def _reason_without_calibration(rule: UncalibratedRule, doubt: FrameDoubt) -> str | None:
+    if doubt.radius50_km <= rule.max_radius50_km:
+        return None
+    return f"posterior too flat (half of it within {doubt.radius50_km:.0f} km, limit {rule.max_radius50_km:.0f} km)"
+
+
+def _estimate(
+    rule: UncertaintyRule | UncalibratedRule, taken: FrameTime, places: list[Candidate], doubt: FrameDoubt
+) -> TrackPoint:
     index, time_s = taken
-    radius50_km, radius95_km = rule.radii_km(doubt.posterior_radius_km)
-    reason = _abstain_reason(rule, doubt, radius95_km)
+    reason = _abstain_reason(rule, doubt)
     if reason is not None:
         return TrackPoint(index, time_s, "abstained", abstain_reason=reason)
     best = places[0]
     return TrackPoint(
-        index, time_s, "ok", best.lat_deg, best.lon_deg, 1000.0 * radius50_km, 1000.0 * radius95_km,
+        index, time_s, "ok", best.lat_deg, best.lon_deg, 1000.0 * doubt.radius50_km, 1000.0 * doubt.radius95_km,
         best.probability, tuple(places),
     )  # fmt: skip

@@ -6,10 +6,21 @@ frames before a pixel reaches Python.
 
 from __future__ import annotations
 
+from vidtag_cli.video.batches import FrameBatch, frame_batches
 from vidtag_cli.video.decode import Frame, VideoDecoder
 from vidtag_cli.video.ffmpeg import FfmpegBinary, find_ffmpeg
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.location import EmbeddedLocation
 from vidtag_cli.video.probe import probe_video
 
-__all__ = ["EmbeddedLocation", "FfmpegBinary", "Frame", "VideoDecoder", "VideoInfo", "find_ffmpeg", "probe_video"]
+__all__ = [
+    "EmbeddedLocation",
+    "FfmpegBinary",
+    "Frame",
+    "FrameBatch",
+    "VideoDecoder",
+    "VideoInfo",
+    "find_ffmpeg",
+    "frame_batches",
+    "probe_video",
+]

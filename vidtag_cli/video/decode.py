@@ -15,11 +15,12 @@ from typing import get_args
 
 import numpy as np
 
-from vidtag_cli.errors import UsageError, VideoError
+from vidtag_cli.errors import ModelError, UsageError, VideoError
 from vidtag_cli.video.decoder_log import DecoderLog
-from vidtag_cli.video.ffmpeg import Resize, decode_argv, find_ffmpeg
+from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode, Resize, decode_argv, find_ffmpeg
 from vidtag_cli.video.frame_pipe import FramePipe
 from vidtag_cli.video.info import VideoInfo
+from vidtag_cli.video.packets import packet_pts
 
 _QUOTED_LINES = 2
 
@@ -28,7 +29,7 @@ _QUOTED_LINES = 2
 class Frame:
     """One frame in use: its number among those in use, its presentation time, and its pixels (H, W, 3) uint8 RGB.
 
-    ``source_index`` is its number among all decoded frames of the video, from 0, in order of presentation.
+    ``source_index`` is its number among all frames of the video, from 0, in order of presentation.
     """
 
     index: int
@@ -45,6 +46,12 @@ class VideoDecoder:
     ``center_crop`` first cuts it to that shape. Times are the container's own, need not start at 0, and
     strictly increase.
 
+    ``mode`` limits what is decoded, and the rule above then chooses among those frames: ``fast`` leaves out frames that
+    no other needs, ``keyframes`` takes key frames only, so that steps shorter than their distance stay empty. Times and
+    numbers are those of the frame used in every mode. ``device`` cuda decodes on the graphics card or raises
+    ModelError; the CPU never takes its place. ``block_frames`` consecutive frames share one array, see
+    ``frame_batches``.
+
     Iterating raises VideoError if not one frame can be decoded and ModelError if there is no usable ffmpeg. What goes
     wrong later does not end the work: it is in ``errors``, complete after the last frame. Leaving the ``with`` block or
     the loop ends ffmpeg.
@@ -58,17 +65,26 @@ class VideoDecoder:
         sampling_fps: float | None = None,
         resize: Resize = "squash",
         threads: int = 1,
+        mode: DecodeMode = "exact",
+        device: DecodeDevice = "cpu",
+        block_frames: int = 1,
     ) -> None:
         if sampling_fps is not None and not (math.isfinite(sampling_fps) and sampling_fps > 0.0):
             raise UsageError(f"sampling rate {sampling_fps} is not a positive number of frames per second")
-        if min(size_wh) < 1 or resize not in get_args(Resize) or threads < 1:
-            raise ValueError(f"size {size_wh}, resize {resize!r} or threads {threads} is out of range")
+        if min(*size_wh, threads, block_frames) < 1:
+            raise ValueError(f"size {size_wh}, threads {threads} or block of {block_frames} frames is out of range")
+        for value, known in ((resize, Resize), (mode, DecodeMode), (device, DecodeDevice)):
+            if value not in get_args(known):
+                raise ValueError(f"{value!r} is out of range: it is one of {', '.join(get_args(known))}")
         self._path = path
         self._info = info
         self._size_wh = size_wh
         self._sampling_fps = sampling_fps
         self._resize: Resize = resize
         self._threads = threads
+        self._mode: DecodeMode = mode
+        self._device: DecodeDevice = device
+        self._block_frames = block_frames
         self._log = DecoderLog()
         self._pipe: FramePipe | None = None
         self._is_closed = False
@@ -85,8 +101,9 @@ class VideoDecoder:
     def __iter__(self) -> Iterator[Frame]:
         if self._pipe is not None or self._is_closed:
             raise ValueError("the frames of a VideoDecoder can be read once; make another one")
-        self._pipe = FramePipe(self._argv, self._size_wh, self._log)
-        return self._frames(self._pipe)
+        every_pts = None if self._mode == "exact" else packet_pts(self._path, self._info)
+        self._pipe = FramePipe(self._argv, self._size_wh, self._log, self._block_frames)
+        return self._frames(self._pipe, every_pts)
 
     def close(self) -> None:
         """End the decoding, wherever it stands."""
@@ -124,9 +141,11 @@ class VideoDecoder:
             self._resize,
             self._threads,
             times_fd,
+            self._mode,
+            self._device,
         )
 
-    def _frames(self, pipe: FramePipe) -> Iterator[Frame]:
+    def _frames(self, pipe: FramePipe, every_pts: np.ndarray | None) -> Iterator[Frame]:
         last_pts: int | None = None
         try:
             while not self._is_closed and (taken := pipe.take()) is not None:
@@ -134,6 +153,8 @@ class VideoDecoder:
                 if pts is None or (last_pts is not None and pts <= last_pts):
                     continue  # the log has counted it
                 last_pts = pts
+                if every_pts is not None:
+                    source_index = int(np.searchsorted(every_pts, pts))
                 frame = Frame(self._frames_used, float(pts * self._info.time_base), rgb, source_index)
                 self._frames_used += 1
                 yield frame
@@ -147,5 +168,16 @@ class VideoDecoder:
             how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
             self._log.add(f"ffmpeg {how}")
         if self._frames_used == 0:
+            self._check_device(status)
             said = "; ".join(self.errors[:_QUOTED_LINES]) or "the decoder gives no reason"
             raise VideoError(f"{self._path}: no frame could be decoded ({said}); check that the file is whole")
+
+    def _check_device(self, status: int) -> None:
+        """Raise ModelError where ffmpeg could not decode on the device that was asked for."""
+        if self._device == "cpu" or status == 0:
+            return
+        said = "; ".join(self.errors[:_QUOTED_LINES]) or "it gives no reason"
+        raise ModelError(
+            f"{self._path}: ffmpeg cannot decode {self._info.codec} {self._info.pixel_format} on {self._device} here "
+            f"({said}); nothing was decoded on the CPU instead: leave --decode-device out for that"
+        )

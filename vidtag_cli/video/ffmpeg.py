@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,8 +24,25 @@ BINARY_VARIABLE = "VIDTAG_FFMPEG"
 
 Resize = Literal["squash", "center_crop"]
 
+DecodeMode = Literal["exact", "fast", "keyframes"]
+"""Which frames are decoded and so may be taken: all; those that others are built on; those built on no other."""
+
+DecodeDevice = Literal["cpu", "cuda"]
+
+SKIPPED_FRAMES: Mapping[DecodeMode, str] = {"fast": "noref", "keyframes": "nokey"}
+"""The value of ffmpeg's ``-skip_frame``. The loop filter is never skipped: later pictures would drift."""
+
 SCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int"
 """Near to PIL's bicubic, with equal pixels from ffmpeg 5.1 to 9. ``param1`` would come nearer, but 5.1 misreads it."""
+
+SCALED_FORMATS = "yuv444p|rgb24"
+"""What is scaled: YUV as it is, and the small picture becomes RGB, or RGB where that is stored. swscale's vertical step
+straight from YUV to RGB is not vectorised and takes twice as long. Keeping eight bits in between costs a third of a
+level.
+"""
+
+DOWNLOADED_FORMATS = "nv12|p010le"
+"""8 and 10 bits, as a graphics card hands them out."""
 
 SAMPLING_TOLERANCE_S = 0.001
 """Matroska rounds times to 1 ms, so a frame may stand that much before the sampling time it was made for."""
@@ -78,12 +96,17 @@ def decode_argv(
     resize: Resize,
     threads: int,
     times_fd: int,
+    mode: DecodeMode = "exact",
+    device: DecodeDevice = "cpu",
 ) -> list[str]:
     """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``.
 
     Times go over their own descriptor because standard error mixes them with the decoder's complaints and prints them
     with six digits only. Every decoded frame gives the lines ``frame:… pts:…`` and ``vidtag=decoded``, and each one
     in use the same again with ``vidtag=used``; pts counts in the time base of ``info``.
+
+    With ``cuda`` the pictures stay on the graphics card until one is taken. A decoder that fell back to the CPU, which
+    ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then ends with an error.
     """
     # The turn comes after the selection and not, by -autorotate, before it: turning every frame of a phone's video
     # costs a sixth of the decoding.
@@ -95,6 +118,8 @@ def decode_argv(
         # Else one presentation time out of order makes the decoder put decoding times in place of all that follow.
         fflags="+igndts",
         noautorotate=None,
+        **({"skip_frame": SKIPPED_FRAMES[mode]} if mode in SKIPPED_FRAMES else {}),
+        **({"hwaccel": "cuda", "hwaccel_output_format": "cuda"} if device == "cuda" else {}),
     )
     time_base = info.time_base
     frames = source[f"v:{info.video_stream}"].filter("settb", expr=f"{time_base.numerator}/{time_base.denominator}")
@@ -102,6 +127,8 @@ def decode_argv(
     if sampling_fps is not None:
         frames = frames.filter("select", expr=selection_expression(sampling_fps))
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
+    if device == "cuda":
+        frames = frames.filter("hwdownload").filter("format", pix_fmts=DOWNLOADED_FORMATS)
     frames = _picture(_upright(frames, info), size_wh, resize)
     # From here on only the order counts; far apart, for the muxer counts in whole frames of the average rate.
     frames = frames.filter("setpts", expr="N*1000/TB")
@@ -151,7 +178,10 @@ def _picture(frames: Any, size_wh: tuple[int, int], resize: Resize) -> Any:
         # Cropping first keeps a very long picture from being enlarged before it is cut.
         aspect = f"{width_px}/{height_px}"
         frames = frames.filter("crop", w=f"min(iw,ih*{aspect}/sar)", h=f"min(ih,iw*sar/({aspect}))")
-    return frames.filter("scale", w=width_px, h=height_px, flags=SCALE_FLAGS).filter("format", pix_fmts="rgb24")
+    scaled = frames.filter("scale", w=width_px, h=height_px, flags=SCALE_FLAGS).filter(
+        "format", pix_fmts=SCALED_FORMATS
+    )
+    return scaled.filter("scale", flags=SCALE_FLAGS).filter("format", pix_fmts="rgb24")
 
 
 def _system_ffmpeg() -> Path:

@@ -1,4 +1,8 @@
-"""The three pipes of a decoding ffmpeg, read in one thread: pixels, times and complaints."""
+"""The three pipes of a decoding ffmpeg, read in one thread: pixels, times and complaints.
+
+Pixels are read straight into blocks of several frames, so that consecutive frames lie next to each other in memory and
+a batch of them is a view.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO
 
@@ -20,11 +24,18 @@ from vidtag_cli.video.decoder_log import DecoderLog
 from vidtag_cli.video.ffmpeg import DECODED_MARK, TIMES_KEY, USED_MARK, ffmpeg_environment
 
 QUEUED_FRAMES = 16
-"""How far the decoder may run ahead of the model: at 224 x 224 this is 2.4 MB."""
+"""How far the decoder may run ahead of the model at least: at 224 x 224 this is 2.4 MB."""
+
+QUEUED_BATCHES = 2
+"""Enough that the decoder fills one batch while the model works on another."""
 
 _CHUNK_BYTES = 1 << 16
 _MAX_FRAMES_WITHOUT_TIME = 64
 _PUT_RETRY_S = 0.2
+_TIMES_INTERVAL_S = 0.02
+"""Times are looked at when pixels arrive and this often in between. ffmpeg writes two lines for every decoded frame, in
+use or not; waking up for each of them would cost a percent of the decoding.
+"""
 _EXIT_PATIENCE_S = 10.0
 _PTS_LINE = re.compile(rb"frame:\s*\d+\s+pts:\s*(\S+)")
 _NO_PTS = b"NOPTS"
@@ -32,7 +43,9 @@ _DECODED_LINE = f"{TIMES_KEY}={DECODED_MARK}".encode()
 _USED_LINE = f"{TIMES_KEY}={USED_MARK}".encode()
 
 PipedFrame = tuple[int, int | None, np.ndarray]
-"""Number among the decoded frames, presentation time in ticks of the time base, pixels (H, W, 3) uint8."""
+"""Number among the decoded frames, presentation time in ticks of the time base, pixels (H, W, 3) uint8: a view of a
+block of frames.
+"""
 
 
 class FramePipe:
@@ -43,14 +56,19 @@ class FramePipe:
     """
 
     def __init__(
-        self, argv_for_times_fd: Callable[[int], list[str]], size_wh: tuple[int, int], log: DecoderLog
+        self,
+        argv_for_times_fd: Callable[[int], list[str]],
+        size_wh: tuple[int, int],
+        log: DecoderLog,
+        block_frames: int = 1,
     ) -> None:
         self._log = log
-        self._frame_shape = (size_wh[1], size_wh[0], 3)
-        self._queue: queue.Queue[PipedFrame | None] = queue.Queue(QUEUED_FRAMES)
+        self._block_shape = (block_frames, size_wh[1], size_wh[0], 3)
+        self._queue: queue.Queue[PipedFrame | None] = queue.Queue(max(QUEUED_FRAMES, QUEUED_BATCHES * block_frames))
         self._stopping = threading.Event()
         self._failure: Exception | None = None
-        self._pixels = np.empty(self._frame_shape, np.uint8)
+        self._slots: Iterator[np.ndarray] = iter(())
+        self._pixels = self._next_slot()
         self._pixels_filled = 0
         self._complete: deque[np.ndarray] = deque()
         self._times: deque[tuple[int, int | None]] = deque()
@@ -110,17 +128,19 @@ class FramePipe:
     def _read_pipes(self) -> None:
         readers: dict[int, Callable[[int], bool]] = {
             _descriptor(self._process.stdout): self._read_pixels,
-            self._times_fd: self._read_times,
             _descriptor(self._process.stderr): self._read_complaints,
         }
+        os.set_blocking(self._times_fd, False)
         with selectors.DefaultSelector() as selector:
             for descriptor, reader in readers.items():
                 selector.register(descriptor, selectors.EVENT_READ, reader)
-            while selector.get_map() and not self._stopping.is_set():
-                for key, _ in selector.select():
+            times_are_open = True
+            while (selector.get_map() or times_are_open) and not self._stopping.is_set():
+                for key, _ in selector.select(_TIMES_INTERVAL_S):
                     is_open = key.data(key.fd)
                     if not is_open:
                         selector.unregister(key.fd)
+                times_are_open = times_are_open and self._read_times()
                 self._pair()
 
     def _read_pixels(self, descriptor: int) -> bool:
@@ -129,12 +149,23 @@ class FramePipe:
         self._pixels_filled += count
         if self._pixels_filled == self._pixels.nbytes:
             self._complete.append(self._pixels)
-            self._pixels = np.empty(self._frame_shape, np.uint8)
+            self._pixels = self._next_slot()
             self._pixels_filled = 0
         return count > 0
 
-    def _read_times(self, descriptor: int) -> bool:
-        chunk = os.read(descriptor, _CHUNK_BYTES)
+    def _next_slot(self) -> np.ndarray:
+        """Return where the next frame goes: the next place of the block, which lives as long as a frame in it."""
+        slot = next(self._slots, None)
+        if slot is None:
+            self._slots = iter(np.empty(self._block_shape, np.uint8))
+            slot = next(self._slots)
+        return slot
+
+    def _read_times(self) -> bool:
+        try:
+            chunk = os.read(self._times_fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return True  # none since the last look
         *lines, self._unfinished_line = (self._unfinished_line + chunk).split(b"\n")
         for line in lines:
             self._read_times_line(line)

@@ -1,0 +1,70 @@
+"""A model without temporal modules: every frame by itself, whatever the batches, radii of its own posterior."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny_bundle import FRAME_SIZE_PX, reference
+from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
+
+from vidtag_cli.bundle.contract import Calibration
+from vidtag_cli.pipeline.calibration import UNCALIBRATED as CAVEAT
+from vidtag_cli.pipeline.locate import embed_frames, limitations_of
+from vidtag_cli.pipeline.session import open_session
+from vidtag_cli.pipeline.uncertainty import estimate_points
+
+FLOAT32 = 1e-4  # values of order a hundred in float32
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def open_one(**changes):
+        return open_session(write_tiny_geoclip_bundle(tmp_path, **changes))
+
+    return open_one
+
+
+def frames(count):
+    return np.random.default_rng(0).integers(0, 256, (count, FRAME_SIZE_PX, FRAME_SIZE_PX, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", [1, 3, 20])
+def test_batches_do_not_change_the_embeddings(session, size):
+    rgb = frames(20)
+    batches = [rgb[begin : begin + size] for begin in range(0, 20, size)]
+    found = np.concatenate([outputs["refined_embedding"] for outputs in embed_frames(session(), batches)])
+    np.testing.assert_allclose(found, reference("image_encoder", {"frames_rgb": rgb})["frame_embedding"], rtol=FLOAT32)
+
+
+def estimates(session):
+    (outputs,) = embed_frames(session, [frames(3)])
+    return estimate_points(session, outputs, [(number, float(number)) for number in range(3)], top_k=5)
+
+
+def test_one_frame_needs_no_other_to_confirm_it(session):
+    sharp = UNCALIBRATED.parameters | {"posterior_scale": 1000.0}
+    points = estimates(session(calibration=Calibration(sharp, {}, "Uncalibrated.", {})))
+    assert [point.status for point in points] == ["ok"] * 3
+    assert all(0.0 < point.radius50_m <= point.radius95_m for point in points)
+
+
+def test_a_flat_posterior_names_no_place(session):
+    """Half of a flat posterior over the four points lies within 1,900 km: a stricter limit must see it."""
+    opened = session(calibration=Calibration(UNCALIBRATED.parameters | {"posterior_scale": 1e-6}, {}, "None.", {}))
+    strict = dataclasses.replace(opened, rule=dataclasses.replace(opened.rule, max_radius50_km=1000.0))
+    points = estimates(strict)
+    assert [point.status for point in points] == ["abstained"] * 3
+    assert all(point.abstain_reason.startswith("posterior too flat (") for point in points)
+
+
+def test_the_track_says_that_nothing_was_measured(session):
+    opened = session()
+    assert limitations_of(opened)[:2] == (opened.bundle.domain, CAVEAT)
+
+
+def test_points_near_180_are_scored_under_both_longitudes(session):
+    gallery = session().gallery
+    assert gallery.alias_of.tolist() == [2, 3]
+    np.testing.assert_allclose(gallery.latlon_deg[gallery.alias_of, 1], [179.999, -180.0])

@@ -1,0 +1,96 @@
+"""Benchmarks as JSON: written by one run, read again by ``--against``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vidtag_cli.benchmark.comparison import RULE, Comparison, compare
+from vidtag_cli.benchmark.decoding import DecodeBenchmark
+from vidtag_cli.benchmark.stages import Benchmark
+from vidtag_cli.benchmark.timing import Timing
+from vidtag_cli.errors import InputError, UsageError
+
+SCHEMA = "vidtag-bench/2"
+DECODE_SCHEMA = "vidtag-bench-decode/1"
+
+_SAME_WORK = ("video", "model", "engine", "precision", "batch_frames", "sampling_fps", "frames")
+"""What must agree for two runs to be comparable. The machine may differ: that is often the question."""
+
+
+def bench_record(benchmarks: Sequence[Benchmark], machine: dict[str, Any]) -> dict[str, Any]:
+    """Return all runs of a sweep as a JSON object."""
+    return {"schema": SCHEMA, "machine": machine, "runs": [_run_record(benchmark) for benchmark in benchmarks]}
+
+
+def decode_record(benchmark: DecodeBenchmark, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return a benchmark of the decoder as a JSON object."""
+    return {
+        "schema": DECODE_SCHEMA,
+        "machine": machine,
+        "video": benchmark.video,
+        "video_duration_s": benchmark.video_duration_s,
+        "threads": benchmark.threads,
+        "floor": _timing_record(benchmark.floor),
+        "cases": {
+            timing.name: {**_timing_record(timing), "core_ratios": list(benchmark.core_ratios(timing))}
+            for timing in benchmark.cases
+        },
+    }
+
+
+def read_bench_record(path: Path) -> dict[str, Any]:
+    """Return a saved record; raises InputError when it cannot be read or is something else."""
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a saved benchmark ({error})") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise InputError(f"{path}: is not a benchmark saved with 'vidtag bench --json' ({SCHEMA})")
+    return record
+
+
+def compare_with_saved(benchmark: Benchmark, saved: dict[str, Any]) -> list[Comparison]:
+    """Return every stage beside that of the saved run of the same work; raises UsageError when there is none."""
+    now = _run_record(benchmark)
+    same = [run for run in saved["runs"] if all(run.get(key) == now[key] for key in _SAME_WORK)]
+    if not same:
+        wanted = ", ".join(f"{key} {now[key]}" for key in _SAME_WORK)
+        raise UsageError(f"the saved benchmark has no run of the same work ({wanted}): run it again with these options")
+    pairs = {**{stage: now["stages"][stage] for stage in now["stages"]}, "end to end": now["end_to_end"]}
+    before = {**same[0]["stages"], "end to end": same[0]["end_to_end"]}
+    return [compare(stage, pairs[stage]["wall_s"], before[stage]["wall_s"]) for stage in pairs if stage in before]
+
+
+def comparison_record(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """Return comparisons as a JSON object, with the rule they follow."""
+    return {"rule": RULE, "stages": {comparison.stage: asdict(comparison) for comparison in comparisons}}
+
+
+def _run_record(benchmark: Benchmark) -> dict[str, Any]:
+    return {
+        **{key: getattr(benchmark, key) for key in _SAME_WORK},
+        "video_duration_s": benchmark.video_duration_s,
+        "rounds": len(benchmark.end_to_end.wall_s),
+        "stages": {stage: _timing_record(timing) for stage, timing in benchmark.stages.items()},
+        "end_to_end": _timing_record(benchmark.end_to_end),
+        "real_time_factor": benchmark.real_time_factor(),
+        "overlap_ratio": benchmark.overlap_ratio(),
+        "peak_memory_bytes": benchmark.peak_memory_bytes,
+        "device_memory_bytes": benchmark.device_memory_bytes,
+    }
+
+
+def _timing_record(timing: Timing) -> dict[str, Any]:
+    return {
+        "frames": timing.frames,
+        "median_s": timing.median_s(),
+        "p95_s": timing.p95_s(),
+        "median_core_s": timing.median_core_s(),
+        "frames_per_second": timing.frames_per_second(),
+        "wall_s": list(timing.wall_s),
+        "core_s": list(timing.core_s),
+    }

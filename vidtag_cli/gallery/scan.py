@@ -1,0 +1,122 @@
+"""One pass over a whole gallery that finds the best points of each query and sums its posterior.
+
+Scores are made tile by tile: a tile stays in a core's cache while it is compared, exponentiated and summed, so the pass
+costs little more than the matrix product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vidtag_cli.gallery.blocks import score_blocks
+from vidtag_cli.gallery.store import Gallery
+
+TILE_BYTES = 1024 * 1024
+"""Size of a tile of float32 scores: 4,096 points for 64 queries, which fits in the second-level cache of a core."""
+
+MIN_TILE_POINTS = 1024
+
+NEGLIGIBLE_LOG_WEIGHT = -40.0
+"""Tiles whose weights are all below exp(-40) = 4e-18 of the largest so far are left out of the sums: even ten million
+such points would add 4e-11, far below the float32 rounding of the weights.
+"""
+
+
+class TopCandidates:
+    """The points with the highest scores of each query, at least ``fetch`` of them, found tile by tile.
+
+    ``bound`` (N,) rises: no point with a score above it has been dropped.
+    """
+
+    def __init__(self, queries: int, fetch: int) -> None:
+        self.bound = np.full(queries, -np.inf, dtype=np.float32)
+        self._fetch = fetch
+        self._scores: list[list[np.ndarray]] = [[] for _ in range(queries)]
+        self._points: list[list[np.ndarray]] = [[] for _ in range(queries)]
+        self._waiting = np.zeros(queries, dtype=np.int64)
+
+    def add(self, start: int, scores: np.ndarray) -> None:
+        """Take the scores (N, n) of the points from ``start`` on."""
+        for n in np.flatnonzero(scores.max(axis=1) > self.bound):
+            columns = np.flatnonzero(scores[n] > self.bound[n])
+            self._scores[n].append(scores[n, columns])
+            self._points[n].append(columns + start)
+            self._waiting[n] += columns.size
+            if self._waiting[n] > 2 * self._fetch:
+                self._keep_best(int(n))
+
+    def points(self, n: int) -> np.ndarray:
+        """Return the candidates of query ``n``: rising indices of points."""
+        if self._waiting[n] > self._fetch:
+            self._keep_best(n)
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *self._points[n]]))
+
+    def _keep_best(self, n: int) -> None:
+        scores, points = np.concatenate(self._scores[n]), np.concatenate(self._points[n])
+        cut = np.argpartition(scores, scores.size - self._fetch)[-self._fetch :]
+        self.bound[n] = scores[cut].min()
+        self._scores[n], self._points[n] = [scores[cut]], [points[cut]]
+        self._waiting[n] = cut.size
+
+
+class PosteriorSums:
+    """Sums over points of the weights w = exp(s c + log A), of w log w and of w log A, all (N,) float64.
+
+    Weights are relative to the largest so far, whose logarithm is ``top``: the logarithms that count are then near
+    zero, so float32 holds them well. ``logit_scale`` is not negative.
+    """
+
+    def __init__(self, queries: int, logit_scale: float, log_cell_area: np.ndarray) -> None:
+        self.top = np.full(queries, -np.inf)
+        self.best_score = np.full(queries, -np.inf)
+        self._mass, self._mass_times_log, self._mass_times_log_area = np.zeros((3, queries))
+        self._scale = np.float32(logit_scale)
+        self._log_area = log_cell_area
+        self._has_one_area = log_cell_area.strides == (0,)  # a view of one number, see Gallery.log_cell_area
+
+    def add(self, start: int, scores: np.ndarray) -> None:
+        """Take the scores (N, n) of the points from ``start`` on."""
+        best = scores.max(axis=1)
+        self.best_score = np.maximum(self.best_score, best)
+        log_area = self._log_area[start : start + scores.shape[1]]
+        highest = best * self._scale + log_area.max()
+        counted = np.flatnonzero(highest > self.top + NEGLIGIBLE_LOG_WEIGHT)
+        if counted.size:
+            self._add_counted(counted, scores if counted.size == len(scores) else scores[counted], log_area)
+
+    def log_partition(self) -> np.ndarray:
+        """Return log Z (N,)."""
+        return np.log(self._mass) + self.top
+
+    def mean_logit(self) -> np.ndarray:
+        """Return the mean of s c under the posterior (N,)."""
+        return (self._mass_times_log - self._mass_times_log_area) / self._mass + self.top
+
+    def _add_counted(self, counted: np.ndarray, scores: np.ndarray, log_area: np.ndarray) -> None:
+        logs = scores * self._scale
+        logs += np.float32(log_area[0]) if self._has_one_area else log_area.astype(np.float32)
+        top = self.top[counted]
+        new_top = np.maximum(top, logs.max(axis=1))
+        logs -= new_top[:, None].astype(np.float32)
+        weights = np.exp(logs)
+        # float32 within a tile, float64 across tiles.
+        mass = weights.sum(axis=1).astype(np.float64)
+        rescale = np.exp(top - new_top)
+        shift = np.where(np.isfinite(top), top - new_top, 0.0)
+        before = self._mass[counted]
+        self._mass[counted] = before * rescale + mass
+        self._mass_times_log[counted] = rescale * (self._mass_times_log[counted] + before * shift)
+        self._mass_times_log[counted] += np.einsum("ng,ng->n", weights, logs)
+        self._mass_times_log_area[counted] *= rescale
+        self._mass_times_log_area[counted] += (
+            mass * log_area[0] if self._has_one_area else np.einsum("ng,g->n", weights, log_area.astype(np.float32))
+        )
+        self.top[counted] = new_top
+
+
+def scan_gallery(gallery: Gallery, queries: np.ndarray, *takers: TopCandidates | PosteriorSums) -> None:
+    """Show the scores of every point to ``takers`` in one pass; ``queries`` is (N, E) float32."""
+    tile_points = max(MIN_TILE_POINTS, TILE_BYTES // (4 * max(1, len(queries))))
+    for start, scores in score_blocks(gallery, queries, tile_points):
+        for taker in takers:
+            taker.add(start, scores)

@@ -1,0 +1,62 @@
+"""Consecutive frames as one array, without a copy where they already lie next to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidtag_cli.video.decode import Frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
+class FrameBatch:
+    """Consecutive frames in use: pixels (n, H, W, 3) uint8 RGB, and for each its media time and number in the video."""
+
+    frames_rgb: np.ndarray
+    media_time_s: tuple[float, ...]
+    source_index: tuple[int, ...]
+
+
+def frame_batches(frames: Iterable[Frame], batch_frames: int) -> Iterator[FrameBatch]:
+    """Yield frames in batches of ``batch_frames``, the last one shorter.
+
+    A VideoDecoder with ``block_frames`` equal to ``batch_frames`` gives views of its own memory, except where a frame
+    was left out in between.
+    """
+    taken: list[Frame] = []
+    for frame in frames:
+        taken.append(frame)
+        if len(taken) == batch_frames:
+            yield _batch(taken)
+            taken = []
+    if taken:
+        yield _batch(taken)
+
+
+def stacked(frames_rgb: Sequence[np.ndarray]) -> np.ndarray:
+    """Return frames (H, W, 3) as one array (n, H, W, 3): a view if they follow each other in one block."""
+    first = frames_rgb[0]
+    block = first.base
+    if block is None or block.ndim != first.ndim + 1 or block.shape[1:] != first.shape:
+        return np.stack(frames_rgb)
+    begin = (_address(first) - _address(block)) // first.nbytes
+    end = begin + len(frames_rgb)
+    follows = all(
+        frame.base is block and _address(frame) == _address(first) + number * first.nbytes
+        for number, frame in enumerate(frames_rgb)
+    )
+    return block[begin:end] if follows and end <= len(block) else np.stack(frames_rgb)
+
+
+def _batch(frames: Sequence[Frame]) -> FrameBatch:
+    return FrameBatch(
+        stacked([frame.rgb for frame in frames]),
+        tuple(frame.media_time_s for frame in frames),
+        tuple(frame.source_index for frame in frames),
+    )
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
