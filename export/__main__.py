@@ -8,9 +8,20 @@ from typing import Annotated, Literal
 
 import typer
 
+from export.cpu_benchmark import cpu_benchmark
+from export.full_size import onnx
+from export.geoclip import geoclip
+from export.geoclip_comparison import geoclip_compare, random_clip
+from export.island_study import islands
 from vidtag_cli.errors import ModelError, VidtagError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.command()(onnx)
+app.command()(geoclip)
+app.command("cpu-benchmark")(cpu_benchmark)
+app.command("geoclip-compare")(geoclip_compare)
+app.command("random-clip")(random_clip)
+app.command()(islands)
 
 RunFolder = Annotated[Path, typer.Option("--run", help="Folder of the training run the bundle was made from.")]
 
@@ -32,12 +43,13 @@ def bundle(
     from export.run_folder import read_run
 
     run = read_run(run_folder)
-    made, report = export_bundle(
+    made, reports = export_bundle(
         run.model, run.config, out, about=read_about(run.config.name, about), gallery_latlon_deg=run.gallery_latlon_deg,
         calibration=run.calibration, domain_arrays=run.domain_arrays, metrics=run.metrics,
         parity_frames_rgb=run.parity_frames_rgb, store_weights=store_weights, force=force,
     )  # fmt: skip
-    print(format_report(report))
+    for report in reports:
+        print(format_report(report))
     size_bytes = sum(path.stat().st_size for path in made.path.iterdir())
     print(f"{made.path}: {size_bytes / 1e6:.1f} MB, sha256 of bundle.json {made.sha256}")
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from export.about_model import AboutModel
-from export.graphs import exported_graphs, graph_sizes
-from export.onnx_files import StoredWeights, export_onnx
-from export.parity import ParityReport, check_parity, format_report
-from export.parity_cases import edge_cases
+from export.graph_files import GraphFile, graph_contracts, write_graphs
+from export.half_precision import Precision
+from export.onnx_files import StoredWeights
+from export.parity import CaseResult, ParityReport, check_parity, format_report
+from export.parity_cases import MAX_FRAMES, ParityCase, edge_cases
+from export.parity_places import EngineRun, PlaceShift, chain_embeddings, place_shift
 from export.parity_reference import ParityReference, parity_reference
+from export.parity_runners import engine_runner
 from training.config import TrainingConfig
 from training.model.vidtag import VidTag
 from vidtag_cli import __version__
@@ -30,17 +34,13 @@ from vidtag_cli.bundle.contract import (
     Sampling,
     TrainingRecord,
     Window,
-    graph_contract,
     is_model_name,
 )
 from vidtag_cli.bundle.integrity import sha256_of
-from vidtag_cli.bundle.load import ModelBundle, load_bundle
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.bundle.load import ModelBundle, ModelGraph, load_bundle
 from vidtag_cli.errors import ModelError, OutputError
 
 PARITY_FILE, DOMAIN_FILE = "parity.json", "domain.npz"
-PRECISION = "fp32"
-"""What the graphs compute in, however the weights are stored."""
 
 
 def export_bundle(
@@ -55,52 +55,96 @@ def export_bundle(
     metrics: Mapping[str, float],
     parity_frames_rgb: np.ndarray | None = None,
     store_weights: StoredWeights = "float16",
+    precisions: Sequence[Precision] = ("fp32",),
+    for_tensorrt: bool = False,
+    max_frames: int = MAX_FRAMES,
     force: bool = False,
-) -> tuple[ModelBundle, ParityReport]:
-    """Write ``out`` (NAME.vidtag) and return it as the runtime loads it, with the comparison that let it pass.
+) -> tuple[ModelBundle, tuple[ParityReport, ...]]:
+    """Write ``out`` (NAME.vidtag) and return it as the runtime loads it, with the comparisons that let it pass.
 
     ``gallery_latlon_deg`` is (G, 2) float64 and kept so: float32 would move points by up to 0.85 m, and save 2 MB of a
-    quarter of a million. ``domain_arrays`` go into ``domain.npz``. Everything is made in a folder beside ``out`` and
-    renamed at the end, so that no half bundle is ever found. Raises OutputError when ``out`` is taken and ModelError
-    when an exported graph does not give what torch gives: nothing is left behind then.
+    quarter of a million. ``domain_arrays`` go into ``domain.npz``. ``precisions`` and ``for_tensorrt`` say which graphs
+    are written (:func:`export.graph_files.write_graphs`), and each precision is compared with torch in batches of up to
+    ``max_frames``. Everything is made in a folder beside ``out`` and renamed at the end, so that no half bundle is ever
+    found. Raises OutputError when ``out`` is taken and ModelError when an exported graph does not give what torch
+    gives: nothing is left behind then.
     """
-    name = _checked_name(out, force)
+    name = checked_name(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as workspace:
         fresh = Path(workspace) / out.name
         fresh.mkdir()
-        graph_files = _write_graphs(model, config, fresh, store_weights)
+        files = write_graphs(
+            model, config.model.frame_size_px, fresh, precisions=precisions, store_weights=store_weights,
+            for_tensorrt=for_tensorrt,
+        )  # fmt: skip
         np.save(fresh / GALLERY_FILE, np.ascontiguousarray(gallery_latlon_deg, dtype=np.float64))
         np.savez(fresh / DOMAIN_FILE, **domain_arrays)  # type: ignore[arg-type]  # the stub reads one as allow_pickle
-        contract = _contract(name, model, config, about, calibration, metrics, fresh, graph_files)
-        write_bundle_json(fresh, contract)
+        write_bundle_json(fresh, _contract(name, model, config, about, calibration, metrics, fresh, files))
         reference = parity_reference(model, gallery_latlon_deg)
-        report = bundle_parity(load_bundle(fresh), reference, parity_frames_rgb)
-        require_parity(report, fresh)
-        document = report.document() | {"stored_weights": store_weights}
-        (fresh / PARITY_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
-        contract = _contract(name, model, config, about, calibration, metrics, fresh, graph_files)
-        write_bundle_json(fresh, contract)
+        reports = _require_parity_of_all(load_bundle(fresh), reference, parity_frames_rgb, precisions, max_frames)
+        _write_parity(fresh, reports, store_weights)
+        write_bundle_json(fresh, _contract(name, model, config, about, calibration, metrics, fresh, files))
         load_bundle(fresh).gallery_latlon_deg()
-        _put_in_place(fresh, out, Path(workspace) / "replaced")
-    return load_bundle(out), report
+        put_in_place(fresh, out, Path(workspace) / "replaced")
+    return load_bundle(out), reports
 
 
 def bundle_parity(
-    bundle: ModelBundle, reference: ParityReference, frames_rgb: np.ndarray | None = None, engine: str = "onnxruntime"
+    bundle: ModelBundle,
+    reference: ParityReference,
+    frames_rgb: np.ndarray | None = None,
+    engine: str = "onnxruntime",
+    *,
+    precision: str | None = None,
+    device: str | None = None,
+    max_frames: int = MAX_FRAMES,
+    cases: Sequence[ParityCase] | None = None,
 ) -> ParityReport:
-    """Return the comparison of all graphs of a bundle, opened in an engine, with torch."""
-    engines = {name: open_engine(graph, engine) for name, graph in bundle.graphs.items()}
-    cases = edge_cases(reference, bundle.preprocess.frame_size_px, frames_rgb=frames_rgb)
-    return check_parity(
-        reference, lambda graph, inputs: engines[graph].run(inputs), cases, engine=engine, precision=PRECISION
+    """Return the comparison of all graphs of a bundle, opened in an engine, with torch.
+
+    ``precision`` is by default the bundle's own; ``device`` cpu for onnxruntime, else cuda. ``cases`` made before are
+    compared in place of new ones, which saves running torch again.
+    """
+    size_px = bundle.preprocess.frame_size_px
+    cases = cases or tuple(edge_cases(reference, size_px, frames_rgb=frames_rgb, max_frames=max_frames))
+    wanted = precision or bundle.precisions()[0]
+    has_float64 = engine == "onnxruntime"
+    with engine_runner(bundle.graphs_for(wanted, has_float64=has_float64), engine, device) as run:
+        report = check_parity(reference, run, cases, engine=engine, precision=wanted)
+        shift = _shift_of_places(reference, run, cases)
+    results = report.results
+    parts = [graph for graph in bundle.variants.get("location_encoder", ()) if graph.float64_as_parts]
+    if has_float64 and parts:
+        results += _compare_parts(reference, parts[0], cases, engine, wanted, device)
+    return dataclasses.replace(report, results=results, place_shift=shift)
+
+
+def _shift_of_places(reference: ParityReference, run: EngineRun, cases: Sequence[ParityCase]) -> PlaceShift:
+    """Return the movement under all graphs one after the other, on the largest batch of pictures as one clip."""
+    largest = [case for case in cases if case.graph == "dual_encoder"][-1]
+    outputs = (largest.expected or reference.run(largest.graph, largest.inputs), run(largest.graph, largest.inputs))
+    expected, found = (
+        chain_embeddings(reference, runner, output["frame_features"])
+        for runner, output in zip((reference.run, run), outputs, strict=True)
     )
+    return place_shift(reference, expected, found)
+
+
+def _compare_parts(
+    reference: ParityReference, graph: ModelGraph, cases: Sequence[ParityCase], engine: str, precision: str,
+    device: str | None,
+) -> tuple[CaseResult, ...]:  # fmt: skip
+    """Return the comparison of the location encoder for engines without float64, in an engine that has it."""
+    places = [dataclasses.replace(c, name=f"{c.name}, parts") for c in cases if c.graph == "location_encoder"]
+    with engine_runner({"location_encoder": graph}, engine, device) as run:
+        return check_parity(reference, run, places, engine=engine, precision=precision).results
 
 
 def require_parity(report: ParityReport, folder: Path) -> None:
     """Remove the graphs that failed from a folder and raise ModelError with the table; do nothing when none did."""
     for name in report.failed_graphs():
-        for path in folder.glob(f"{name}.onnx*"):
+        for path in (*folder.glob(f"{name}.onnx*"), *folder.glob(f"{name}.{report.precision}.onnx*")):
             path.unlink()
     if report.failures():
         raise ModelError(
@@ -109,23 +153,37 @@ def require_parity(report: ParityReport, folder: Path) -> None:
         )
 
 
-def _checked_name(out: Path, force: bool) -> str:
+def _require_parity_of_all(
+    bundle: ModelBundle,
+    reference: ParityReference,
+    frames_rgb: np.ndarray | None,
+    precisions: Sequence[Precision],
+    max_frames: int,
+) -> tuple[ParityReport, ...]:
+    size_px = bundle.preprocess.frame_size_px
+    cases = tuple(edge_cases(reference, size_px, frames_rgb=frames_rgb, max_frames=max_frames))
+    reports = []
+    for precision in precisions:
+        reports.append(bundle_parity(bundle, reference, precision=precision, cases=cases))
+        require_parity(reports[-1], bundle.path)
+    return tuple(reports)
+
+
+def _write_parity(folder: Path, reports: Sequence[ParityReport], store_weights: StoredWeights) -> None:
+    """Write the comparisons: that of the bundle's own precision, and below it the others."""
+    own, *others = (report.document() for report in reports)
+    document = own | {"stored_weights": store_weights, "other_precisions": others}
+    (folder / PARITY_FILE).write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8")
+
+
+def checked_name(out: Path, force: bool) -> str:
+    """Return the name of a bundle to be written to ``out``; raises OutputError when it is no NAME.vidtag or taken."""
     name = out.name.removesuffix(BUNDLE_SUFFIX)
     if out.suffix != BUNDLE_SUFFIX or not is_model_name(name):
         raise OutputError(f"{out}: a bundle's folder is called NAME{BUNDLE_SUFFIX}")
     if out.exists() and not force:
         raise OutputError(f"{out}: exists already; --force replaces it")
     return name
-
-
-def _write_graphs(
-    model: VidTag, config: TrainingConfig, folder: Path, store_weights: StoredWeights
-) -> dict[str, tuple[Path, ...]]:
-    sizes = graph_sizes(model, config.model.frame_size_px)
-    graphs = exported_graphs(model, config.model.frame_size_px)
-    return {
-        name: export_onnx(name, graph, folder / f"{name}.onnx", sizes, store_weights) for name, graph in graphs.items()
-    }
 
 
 def _contract(
@@ -136,7 +194,7 @@ def _contract(
     calibration: Calibration,
     metrics: Mapping[str, float],
     folder: Path,
-    graph_files: Mapping[str, tuple[Path, ...]],
+    graph_files: Sequence[GraphFile],
 ) -> BundleContract:
     """Return the contract of the files that now lie in ``folder``."""
     files = {path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.suffix != ".json"}
@@ -148,10 +206,7 @@ def _contract(
         kind="vidtag",
         version=about.version,
         created_with=f"vidtag {__version__}",
-        graphs={
-            graph: graph_contract(graph, paths[0].name, files[paths[0].name], PRECISION)
-            for graph, paths in graph_files.items()
-        },
+        graphs=graph_contracts(graph_files),
         preprocess=Preprocess(config.model.frame_size_px, about.resize, "in graph"),
         sampling=Sampling(about.frames_per_second),
         window=Window(about.window_frames, about.overlap_frames),
@@ -167,7 +222,8 @@ def _contract(
     )
 
 
-def _put_in_place(fresh: Path, out: Path, replaced: Path) -> None:
+def put_in_place(fresh: Path, out: Path, replaced: Path) -> None:
+    """Rename a finished folder to ``out``; what was there moves to ``replaced`` and back when the renaming fails."""
     had_one = out.exists()
     if had_one:
         out.rename(replaced)

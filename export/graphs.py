@@ -8,6 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from export.attention import pack_attention_
+from export.float32_phases import SplitLocationEncoder
+from export.half_precision import Precision, halve_
 from training.model.backbones import DinoClassToken
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.frame_mlp import FrameMlp
@@ -25,7 +28,8 @@ class DualEncoderGraph(nn.Module):
         self.encoder = encoder
 
     def forward(self, frames_rgb: Tensor) -> Tensor:
-        return self.encoder(frames_rgb)
+        # TensorRT takes bytes as an input of the network and can do nothing with them but turn them into numbers.
+        return self.encoder(frames_rgb.float())
 
 
 class TempGeoGraph(nn.Module):
@@ -49,6 +53,17 @@ class LocationEncoderGraph(nn.Module):
 
     def forward(self, latlon_deg: Tensor) -> Tensor:
         return self.encoder(latlon_deg)
+
+
+class LocationPartsGraph(nn.Module):
+    """``latlon_deg_high`` and ``latlon_deg_low`` (N, 2) float32 to ``location_embedding`` (N, E) float32."""
+
+    def __init__(self, encoder: LocationEncoder) -> None:
+        super().__init__()
+        self.encoder = SplitLocationEncoder(encoder)
+
+    def forward(self, latlon_deg_high: Tensor, latlon_deg_low: Tensor) -> Tensor:
+        return self.encoder(latlon_deg_high, latlon_deg_low)
 
 
 class GeoRefinerGraph(nn.Module):
@@ -101,18 +116,37 @@ def reference_graphs(model: VidTag) -> dict[str, nn.Module]:
     }
 
 
-def exported_graphs(model: VidTag, frame_size_px: int) -> dict[str, nn.Module]:
-    """Return the four graphs of a model by name as they are exported, made from a copy: the model stays as it is.
+def exported_graph(model: VidTag, name: str, frame_size_px: int, precision: Precision = "fp32") -> nn.Module:
+    """Return one graph of a model as it is exported, made from a copy of its part: the model stays as it is.
 
-    Positions of DINOv2 are interpolated to ``frame_size_px`` once and for all.
+    Positions of DINOv2 are interpolated to ``frame_size_px`` once and for all. The location encoder is the same in
+    every precision, see :mod:`export.half_precision`.
     """
-    copied = copy.deepcopy(model).cpu().eval().requires_grad_(False)
+    return prepare_graph_(copy.deepcopy(reference_graphs(model)[name]), frame_size_px, precision)
+
+
+def prepare_graph_(graph: nn.Module, frame_size_px: int, precision: Precision = "fp32") -> nn.Module:
+    """Make a graph ready to be exported, in place, and return it; any graph built of ``training.model`` will do."""
+    graph.cpu().eval().requires_grad_(False)
     # Training on a CPU leaves convolutions in another memory order, which the exporter would spell out as transposes.
-    copied.to(memory_format=torch.contiguous_format)
-    if isinstance(copied.dual_encoder.dino, DinoClassToken):
-        copied.dual_encoder.dino.bake_positions(frame_size_px)
-    _write_out_batch_norms(copied)
-    return reference_graphs(copied)
+    graph.to(memory_format=torch.contiguous_format)
+    for module in graph.modules():
+        if isinstance(module, DinoClassToken):
+            module.bake_positions(frame_size_px)
+    _write_out_batch_norms(graph)
+    pack_attention_(graph, "operator" if precision == "fp16" else "spelled out")
+    return halve_(graph) if precision == "fp16" else graph
+
+
+def exported_graphs(model: VidTag, frame_size_px: int, precision: Precision = "fp32") -> dict[str, nn.Module]:
+    """Return the four graphs of a model by name as they are exported, all at once; see :func:`exported_graph`."""
+    return {name: exported_graph(model, name, frame_size_px, precision) for name in reference_graphs(model)}
+
+
+def location_parts_graph(model: VidTag) -> nn.Module:
+    """Return the location encoder for engines without float64, made from a copy."""
+    encoder = copy.deepcopy(model.location_encoder).cpu().eval().requires_grad_(False)
+    return LocationPartsGraph(encoder)
 
 
 def graph_sizes(model: VidTag, frame_size_px: int) -> Mapping[str, int]:

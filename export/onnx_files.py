@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from export.double_precision import float64_translations
 from vidtag_cli.bundle.contract import GRAPH_TENSORS, TensorContract
+from vidtag_cli.bundle.float_parts import tensors_in_parts
 
 StoredWeights = Literal["float32", "float16"]
 
@@ -22,8 +23,12 @@ OPSET = 23
 """The first with an ``Attention`` operator: the graphs are a third shorter than at 20 and the fastest on ONNX Runtime's
 CPU; TensorRT reads it from 10.14 on."""
 
-EXTERNAL_DATA_BYTES = 1_900_000_000
-"""A protocol buffer holds at most 2 GiB: larger weights go into a file beside it."""
+EXTERNAL_DATA_BYTES = 64_000_000
+"""Larger weights go into a file beside the graph, which an engine maps into memory and does not read; and a protocol
+buffer holds at most 2 GiB."""
+
+MAPPED_ALIGNMENT_BYTES = 4096
+"""A page: large tensors begin at one, so that each is mapped by itself."""
 
 _HALVED_FROM_VALUES = 256
 """Smaller tensors save less than the Cast costs in the file."""
@@ -38,19 +43,33 @@ _TORCH_DTYPES = {"uint8": torch.uint8, "float32": torch.float32, "float64": torc
 
 
 def export_onnx(
-    name: str, graph: nn.Module, path: Path, sizes: Mapping[str, int], store_weights: StoredWeights = "float32"
+    name: str,
+    graph: nn.Module,
+    path: Path,
+    sizes: Mapping[str, int],
+    store_weights: StoredWeights = "float32",
+    *,
+    float64_as_parts: bool = False,
 ) -> tuple[Path, ...]:
     """Write one graph of the contract as ONNX and return the files written: the graph, and its weights if large.
 
     ``sizes`` gives the letters that the bundle fixes; all others stay free. With ``store_weights="float16"`` the file
     holds halves and a Cast behind each, which the engine folds when it opens the file: it computes in float32 all the
     same. Nothing is lost, or ValueError is raised: the weights must lie on float16's grid (``training.rounding``).
+    With ``float64_as_parts`` the graph takes float64 inputs as two of float32 (``vidtag_cli.bundle.float_parts``).
     """
-    import onnx
-
     if store_weights == "float16":
         _check_weights_on_grid(name, graph)
+    model = _traced(name, graph, sizes, float64_as_parts)
+    _describe(model, name)
+    return _write(model, path, store_weights)
+
+
+def _traced(name: str, graph: nn.Module, sizes: Mapping[str, int], float64_as_parts: bool) -> Any:
+    """Return a graph in the exporter's form, which refers to torch's weights and copies only what it folds."""
     inputs, outputs = GRAPH_TENSORS[name]
+    if float64_as_parts:
+        inputs = tensors_in_parts(inputs)
     free = {letter: torch.export.Dim(letter) for letter in _DUMMY_SIZES}
     with _exporter_settings(), torch.no_grad():
         program = torch.onnx.export(
@@ -64,16 +83,24 @@ def export_onnx(
             custom_translation_table=dict(float64_translations()),
             verbose=False,
         )
-    model = program.model_proto
-    _describe(model, name)
+    return program.model
+
+
+def _write(model: Any, path: Path, store_weights: StoredWeights) -> tuple[Path, ...]:
+    import onnx
+    import onnx_ir
+
     if store_weights == "float16":
-        _halve_weights(model.graph)
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < EXTERNAL_DATA_BYTES:
-        onnx.save(model, path)
+        document = onnx_ir.to_proto(model)
+        _halve_weights(document.graph)
+        model = onnx_ir.from_proto(document)
+    if sum(weight.const_value.nbytes for weight in model.graph.initializers.values()) < EXTERNAL_DATA_BYTES:
+        onnx.save(onnx_ir.to_proto(model), path)
         onnx.checker.check_model(path, full_check=True)
         return (path,)
     data = path.with_name(f"{path.name}.data")
-    onnx.save(model, path, save_as_external_data=True, location=data.name)
+    onnx_ir.save(model, path, external_data=data.name, alignment=MAPPED_ALIGNMENT_BYTES)
+    onnx.checker.check_model(path)
     return path, data
 
 
@@ -112,12 +139,12 @@ def _free_axes(tensor: TensorContract, sizes: Mapping[str, int], free: Mapping[s
 
 def _describe(model: Any, name: str) -> None:
     """Say what the graph is, and forget where it was made: the exporter notes source files and lines at every node."""
+    graph = model.graph
+    values = [value for node in graph for value in node.outputs]
+    for part in (model, graph, *graph, *graph.inputs, *graph.initializers.values(), *values):
+        part.metadata_props.clear()
+        part.doc_string = None
     model.doc_string = f"vidtag graph {name}"
-    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info,
-                 *model.graph.initializer):  # fmt: skip
-        del part.metadata_props[:]
-        part.doc_string = ""
-    del model.metadata_props[:]
 
 
 def _check_weights_on_grid(name: str, graph: nn.Module) -> None:

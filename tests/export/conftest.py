@@ -1,7 +1,5 @@
 """Models with random weights at true size, and the demo model's bundle, exported once for all tests."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -61,29 +59,18 @@ def flyover_model(flyover_config):
 
 
 @pytest.fixture(scope="session")
+def frame_size_px(flyover_config):
+    return flyover_config.model.frame_size_px
+
+
+@pytest.fixture(scope="session")
 def flyover_export(flyover_config, flyover_model, tmp_path_factory):
-    """Return the bundle and its parity report."""
+    """Return the bundle in both precisions and its parity reports."""
     out = tmp_path_factory.mktemp("export") / "flyover.vidtag"
-    return export_bundle(flyover_model, flyover_config, out, **bundle_parts(flyover_config))
-
-
-@pytest.fixture(scope="session")
-def paper_config():
-    """Return the paper's widths with one layer of each backbone: small enough to export in a test."""
-    config = load_config("paper")
-    model = dataclasses.replace(
-        config.model,
-        clip=dataclasses.replace(config.model.clip, layers=1),
-        dino=dataclasses.replace(config.model.dino, layers=1),
-    )
-    return dataclasses.replace(config, model=model)
-
-
-@pytest.fixture(scope="session")
-def paper_export(paper_config, tmp_path_factory):
-    """Return the bundle of the cut paper model and its parity report."""
-    out = tmp_path_factory.mktemp("paper") / "cut.vidtag"
-    return export_bundle(random_model(paper_config), paper_config, out, **bundle_parts(paper_config, 500))
+    parts = bundle_parts(flyover_config)
+    return export_bundle(
+        flyover_model, flyover_config, out, precisions=("fp32", "fp16"), for_tensorrt=True, **parts
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -9,21 +9,24 @@ import pytest
 import torch
 
 from export import onnx_files
-from export.graphs import LocationEncoderGraph, exported_graphs, graph_sizes
+from export.graphs import LocationEncoderGraph, exported_graph, graph_sizes
 from export.onnx_files import OPSET, export_onnx
+from training.model.location_encoder import LocationEncoder
 from training.model.vidtag import build_location_encoder
 from vidtag_cli.bundle.contract import GRAPH_TENSORS, GRAPHS_OF_KIND, fixed_shape
 from vidtag_cli.bundle.external_data import external_data_locations
 
 DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
 
+PLACES = np.array([[48.8584, 2.2945], [-17.0, 180.0], [90.0, 0.0]])
+
 HALF_AND_A_BIT = 0.56
 """Half the weights, and what is no weight: vectors, frequencies, the graph itself."""
 
 
 @pytest.fixture(scope="module")
-def locations(flyover_model):
-    return exported_graphs(flyover_model, 64)["location_encoder"], graph_sizes(flyover_model, 64)
+def locations(flyover_model, frame_size_px):
+    return exported_graph(flyover_model, "location_encoder", frame_size_px), graph_sizes(flyover_model, frame_size_px)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def test_halves_take_half_the_space(both_ways):
 
 
 def test_halves_give_the_same_bits(both_ways):
-    places = {"latlon_deg": np.array([[48.8584, 2.2945], [-17.0, 180.0], [90.0, 0.0]])}
+    places = {"latlon_deg": PLACES}
     outputs = [
         onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, places)[0]
         for path in both_ways.values()
@@ -118,13 +121,29 @@ def test_the_same_model_gives_the_same_file(locations, both_ways, tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == both_ways["float16"].read_bytes()
 
 
-def test_large_weights_go_into_a_file_beside(locations, tmp_path, monkeypatch):
+def test_large_weights_go_into_a_file_beside_and_can_be_mapped(locations, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_files, "EXTERNAL_DATA_BYTES", 1000)
     path = tmp_path / "location_encoder.onnx"
     written = export_locations(locations, path, "float32")
     assert written == (path, tmp_path / "location_encoder.onnx.data")
     assert external_data_locations(path) == ("location_encoder.onnx.data",)
     assert path.stat().st_size < 0.1 * written[1].stat().st_size
+
+
+def test_large_tensors_begin_at_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_files, "EXTERNAL_DATA_BYTES", 1000)
+    torch.manual_seed(0)
+    encoder = LocationEncoder(kind="sphere", sigmas=(1.0, 8.0), hidden=1024, embed_dim=64)
+    path = tmp_path / "location_encoder.onnx"
+    export_onnx("location_encoder", LocationEncoderGraph(encoder), path, {"E": 64})
+    weights = onnx.load(path, load_external_data=False).graph.initializer
+    fields = [{entry.key: entry.value for entry in tensor.external_data} for tensor in weights]
+    large = [int(field["offset"]) for field in fields if int(field.get("length", 0)) > 1 << 20]
+    assert len(large) >= 4  # two layers of 1024 x 1024 in each branch
+    assert all(offset % onnx_files.MAPPED_ALIGNMENT_BYTES == 0 for offset in large)
+    found = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"latlon_deg": PLACES})
+    with torch.no_grad():
+        assert np.allclose(found[0], encoder(torch.from_numpy(PLACES)).numpy(), atol=1e-6)
 
 
 def test_the_fused_attention_of_torch_is_on_again_afterwards(both_ways):

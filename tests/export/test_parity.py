@@ -1,5 +1,6 @@
 """The comparison itself: it measures what it says, and it can fail."""
 
+import dataclasses
 import json
 import math
 
@@ -8,8 +9,15 @@ import pytest
 import torch
 
 from export.bundle import require_parity
-from export.parity import TOLERANCES, check_parity, format_report
-from export.parity_cases import CLIP_SHAPES, edge_cases
+from export.parity import (
+    LOCATION_MOVED_M,
+    TOLERANCES,
+    CaseResult,
+    ParityReport,
+    check_parity,
+    format_report,
+)
+from export.parity_cases import CLIP_SHAPES, MAX_FRAMES, edge_cases
 from export.parity_reference import equivalent_step_m, parity_reference
 from training.model.location_encoder import LocationEncoder
 from vidtag_cli.errors import ModelError
@@ -27,8 +35,8 @@ def reference(flyover_model):
 
 
 @pytest.fixture(scope="module")
-def cases(reference):
-    return list(edge_cases(reference, 64))
+def cases(reference, frame_size_px):
+    return list(edge_cases(reference, frame_size_px))
 
 
 def torch_itself(reference):
@@ -51,13 +59,32 @@ def test_every_tolerance_has_a_reason():
     assert all(len(tolerance.reason) > 20 for tolerance in TOLERANCES.values())
 
 
+def test_every_engine_has_both_precisions_and_no_other():
+    assert set(TOLERANCES) == {
+        (engine, precision)
+        for engine in ("torch", "onnxruntime", "tensorrt", "tensorrt_rtx")
+        for precision in ("fp32", "fp16")
+    }
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_location_encoder_may_move_a_metre_at_most(precision):
+    result = CaseResult("location_encoder", "x", 1, 1.0, 1.0, 0.9 * LOCATION_MOVED_M, 0.0, 0)
+    far = dataclasses.replace(result, moved_max_m=1.1 * LOCATION_MOVED_M)
+    tolerance = TOLERANCES["onnxruntime", precision]
+    assert ParityReport("onnxruntime", precision, tolerance, (result, far)).failures() == (far,)
+
+
 def test_the_cases_reach_the_edges(cases):
     names = {(case.graph, case.name) for case in cases}
-    for name in ("black", "white", "noise", "one frame", "two frames", "several frames"):
+    for name in ("black", "white", "noise", "one frame", "two frames", "largest batch"):
         assert ("dual_encoder", name) in names
     for clips, frames in CLIP_SHAPES:
         assert {("tempgeo", f"{clips} x {frames}"), ("georefiner", f"{clips} x {frames}")} <= names
     assert {1, 2, 16, 31} <= {frames for _, frames in CLIP_SHAPES}
+    largest = next(case.inputs["frames_rgb"] for case in cases if case.name == "largest batch")
+    assert len(largest) == MAX_FRAMES
+    assert {0, 255} <= {int(picture.min()) for picture in largest if picture.min() == picture.max()}
     assert ("location_encoder", "poles and seam") in names
 
 
