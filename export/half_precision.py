@@ -2,7 +2,7 @@
 
 Half are the matrix products and what lies between them inside a network: attention, activations, residual sums. At full
 size with random weights that costs the dual encoder 1.4e-6 of cosine, by ``python -m export islands``, which measures
-in torch, where every operation rounds. ONNX Runtime's CPU widens between operators and loses 3.1e-7. Islands in float32:
+in torch, where every operation rounds. ONNX Runtime's CPU widens between operators and loses 3.1e-7. The islands:
 
 - The location encoder altogether: with half-precision layers its places move by 0.8 m in the median and 9 m at most,
   where SPEC 2.5 allows 1 m; in float32 by 0.0006 m and 0.011 m. Plain float32 phases would move them by 6 m.
