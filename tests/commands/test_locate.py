@@ -127,6 +127,7 @@ def test_a_model_without_temporal_modules_is_a_model_as_any_other(vidtag, clip, 
     names = ["t.gpx", "t.kml", "t.geojson", "t.csv"]
     done = vidtag("locate", clip, "--model", model, *(part for name in names for part in ("--out", name)))
     assert done.returncode == 0, done.stderr
+    assert "was not measured" in " ".join(done.stderr.split())
     for name in names[:3]:
         assert "how often the true place lies inside was not measured" in (vidtag.folder / name).read_text()
     report = json.loads((vidtag.folder / "t.report.json").read_text())

@@ -100,6 +100,7 @@ def locate_command(
     With --out or --out-dir the tracks are written to files and stdout stays empty; without them a table is printed.
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
+    from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
@@ -120,6 +121,8 @@ def locate_command(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
             observer=observer,
         )  # fmt: skip
+    if isinstance(session.rule, UncalibratedRule):
+        console.print(f"vidtag: {UNCALIBRATED}")
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device
