@@ -19,12 +19,14 @@ PRESET_FOLDER = Path(__file__).parent / "presets"
 class ClipConfig:
     """open_clip's image tower: an integer of layers is a ViT, four integers a ModifiedResNet.
 
-    ``weights`` names published ones: a file, a folder or ``hub:NAME``.
+    ``conv_channels`` builds a plain convolutional tower instead, one stage an entry: for training from scratch on a
+    CPU. ``weights`` names published ones: a file, a folder or ``hub:NAME``.
     """
 
     embed_dim: int
-    width: int
-    layers: int | tuple[int, ...]
+    width: int = 0
+    layers: int | tuple[int, ...] = 0
+    conv_channels: tuple[int, ...] = ()
     patch_size: int = 14
     head_width: int = 64
     quick_gelu: bool = True
@@ -75,7 +77,8 @@ class LocationConfig:
 class ModelConfig:
     """Widths of every part; ``feature_dim`` is the sum of both backbones' widths.
 
-    ``siglip``, where given, stands in the place of DINOv2: the paper's Table 6.
+    ``siglip``, where given, stands in the place of DINOv2: the paper's Table 6. ``upright`` turns every frame by its
+    own colours first: for cameras that look straight down.
     """
 
     frame_size_px: int
@@ -91,6 +94,7 @@ class ModelConfig:
     refiner_encoder_layers: int = 1
     refiner_decoder_layers: int = 2
     siglip: SiglipConfig | None = None
+    upright: bool = False
 
     @property
     def feature_dim(self) -> int:
@@ -151,26 +155,46 @@ class NoiseConfig:
 
 @dataclass(frozen=True, slots=True)
 class BackboneTrainingConfig:
-    """Pre-training of small backbones on single frames; the full model's stay frozen and have no such section."""
+    """Pre-training of small backbones on pairs of views; the full model's stay frozen and have no such section.
+
+    A step draws ``groups`` places and ``neighbours`` around each, and two views of every place. ``dino_share`` is the
+    share of the first views that the slower DINOv2 branch learns from; ``target_km`` is the deviation of the target.
+    """
 
     steps: int
-    batch_frames: int
+    groups: int
+    neighbours: int
     learning_rate: float
     warmup_steps: int
-    location_steps: int
-    random_negatives: int
-    neighbours_per_frame: int
+    target_km: float
+    dino_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocationTrainingConfig:
+    """The start of a location encoder that has no published weights: fitted to the backbones' view of each place."""
+
+    steps: int
+    batch_places: int
+    learning_rate: float
+    target_km: float
 
 
 @dataclass(frozen=True, slots=True)
 class FlightConfig:
-    """The synthetic camera: ranges are drawn per flight."""
+    """The synthetic camera: ranges are drawn per flight.
+
+    ``island_share`` of the training flights start on small islands. ``texture_width_px`` is the imagery's width, about
+    as fine as the camera's pixels.
+    """
 
     footprint_km: tuple[float, float]
     step_km: tuple[float, float]
     turn_deg_per_frame: float
     latitude_deg: tuple[float, float]
     coast_km: float
+    texture_width_px: int
+    island_share: float = 0.0
     frames: int = 16
 
 
@@ -230,6 +254,7 @@ class TrainingConfig:
     phase_two: PhaseConfig
     noise: NoiseConfig
     backbones: BackboneTrainingConfig | None = None
+    locations: LocationTrainingConfig | None = None
     flights: FlightConfig | None = None
     cache: CacheConfig | None = None
     clips: ClipsConfig = ClipsConfig()

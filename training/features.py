@@ -51,15 +51,15 @@ def open_features(folder: Path) -> FeatureStore:
 
 def cache_flights(
     encoder: DualFrameEncoder, config: TrainingConfig, textures: Tensor, count: int, stream: int, folder: Path,
-    box: tuple[float, float, float, float] | None = None,
+    box: tuple[float, float, float, float] | None = None, island_share: float = 0.0,
 ) -> FeatureStore:  # fmt: skip
     """Return the features of ``count`` flights, computing those that a killed run has not.
 
     ``stream`` separates the splits: flights of different streams share no random numbers. A store made by other
-    weights or settings is refused by InputError, never mixed.
+    weights or settings is refused by InputError, never mixed. ``box`` and ``island_share`` as for ``draw_flights``.
     """
     recipe = config.flight_recipe()
-    flights = draw_flights(recipe, count, np.random.default_rng((config.seed, stream)), box)
+    flights = draw_flights(recipe, count, np.random.default_rng((config.seed, stream)), box, island_share=island_share)
     listing = _list_flights(flights, stream)
     size_px = config.model.frame_size_px
     recipe_sha256 = hashlib.sha256(repr((recipe, config.seed, stream)).encode()).hexdigest()[:16]

@@ -56,8 +56,8 @@ def test_neighbouring_pixels_are_one_pixel_apart_everywhere(place):
 
 def smooth_texture():
     """Return a texture that is smooth on the sphere: its colours are the coordinates of the unit vector."""
-    lat = torch.deg2rad(90.0 - (torch.arange(540) + 0.5) / 3.0)[:, None]
-    lon = torch.deg2rad((torch.arange(1080) + 0.5) / 3.0 - 180.0)[None]
+    lat = torch.deg2rad(90.0 - (torch.arange(1080) + 0.5) / 6.0)[:, None]
+    lon = torch.deg2rad((torch.arange(2160) + 0.5) / 6.0 - 180.0)[None]
     colours = torch.stack([lat.cos() * lon.cos(), lat.cos() * lon.sin(), lat.sin() + 0.0 * lon])
     return functional.pad(colours * 100.0 + 128.0, (4, 4, 0, 0), mode="circular")[None]
 

@@ -54,8 +54,8 @@ BAD = {
     "a word for a number": ("seed = 20261122", 'seed = "20261122"', "seed"),
     "a fraction for a whole number": ("embed_dim = 256", "embed_dim = 256.5", "embed_dim"),
     "a truth value for a number": ("stem_hidden = 256", "stem_hidden = true", "stem_hidden"),
-    "a number for a list": ("sigmas = [1.0, 4.0, 16.0]", "sigmas = 1.0", "sigmas"),
-    "a word in a list of numbers": ("sigmas = [1.0, 4.0, 16.0]", 'sigmas = [1.0, "4"]', "sigmas"),
+    "a number for a list": ("sigmas = [4.0, 12.0, 32.0]", "sigmas = 1.0", "sigmas"),
+    "a word in a list of numbers": ("sigmas = [4.0, 12.0, 32.0]", 'sigmas = [1.0, "4"]', "sigmas"),
     "a number for a table": ("[cache]\n", "[cache_]\n", "cache_"),
 }
 
@@ -68,7 +68,7 @@ def test_it_refuses(case, tmp_path):
 
 
 def test_a_whole_number_may_stand_for_a_fraction(tmp_path):
-    config = load_config(changed(tmp_path, "learning_rate = 1.5e-3", "learning_rate = 1"))
+    config = load_config(changed(tmp_path, "learning_rate = 2e-3", "learning_rate = 1"))
     assert isinstance(config.backbones.learning_rate, float)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.config import load_config
-from training.flyover.flights import draw_flights, near_land
+from training.flyover.flights import draw_flights, is_small_island, near_land
 from vidtag_cli.geo.sphere import haversine_km, initial_bearing_deg
 
 COUNT = 40
@@ -60,3 +60,16 @@ def test_a_box_may_span_the_antimeridian():
     lat, lon = chukotka.latlon_deg[:, 0, 0], chukotka.latlon_deg[:, 0, 1]
     assert ((lat >= 64.0) & (lat <= 70.0)).all()
     assert ((lon >= 172.0) | (lon <= -170.0)).all()
+
+
+def test_a_share_of_training_flights_starts_on_small_islands():
+    drawn = draw_flights(CONFIG, 200, np.random.default_rng(5), frames=1, island_share=0.25)
+    on_islands = is_small_island(drawn.latlon_deg[:, 0])
+    assert 50 <= on_islands.sum() <= 60  # a quarter, and the few that area alone gives
+    assert not on_islands[:50].all()  # mixed among the others
+    plain = draw_flights(CONFIG, 200, np.random.default_rng(5), frames=1)
+    assert is_small_island(plain.latlon_deg[:, 0]).sum() < 15
+
+
+def test_fiji_is_a_small_island_and_hungary_is_not():
+    assert is_small_island(np.array([[-17.8, 178.0], [47.0, 19.5]])).tolist() == [True, False]

@@ -21,9 +21,9 @@ from training.flyover.imagery import STYLES, load_textures
 from training.flyover.rows import Row, ablation_rows, train_row
 from training.flyover.scene import render_clips
 from training.model.vidtag import VidTag, build_model
-from training.phases.backbones import pretrain_backbones
+from training.phases.backbones import BranchHeads, build_branch_heads, pretrain_backbones
 from training.phases.balance import balance_branches_
-from training.phases.locations import pretrain_locations
+from training.phases.locations import fit_locations
 from training.phases.phase_two import train_phase_two
 from training.retrieval import predict_clips
 from training.rounding import round_weights_
@@ -48,9 +48,10 @@ _REGION_CLIPS = 100
 
 def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> None:
     """Train the demo model into ``folder``; ``folder/final`` then holds all that the export of a bundle needs."""
-    textures = load_textures(device)
-    model = train_backbones(config, folder, textures)
+    textures = load_textures(device, config.flight_recipe().texture_width_px)
+    model, heads = train_backbones(config, folder, textures)
     stores = cache_all(model, config, folder, textures)
+    start_locations(model, heads, config, folder, stores["train"])
     rows = train_full(model, config, folder, stores["train"])
     write_final(rows["georefiner"][1], config, folder, stores, textures)
     _log.info("%s: ready for export; the ablation rows follow", folder / "final")
@@ -91,26 +92,39 @@ def write_results(results: dict[str, dict[str, RowResult]], final: Path) -> None
     (final / "results.md").write_text(results_markdown(results), "utf-8")
 
 
-def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> VidTag:
-    """Return the model with trained backbones and location encoder; the other parts are still random."""
+def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> tuple[VidTag, BranchHeads]:
+    """Return the model with trained backbones, and the heads they were trained with; the other parts are random."""
     torch.manual_seed(config.seed)
-    model = build_model(config.model)
-    if config.backbones is None:
-        raise ValueError(f"preset {config.name} has no [backbones]")
-    finished = folder / "backbones.safetensors"
+    model, heads = build_model(config.model), build_branch_heads(config)
+    finished, finished_heads = folder / "backbones.safetensors", folder / "heads.safetensors"
     if finished.is_file():
         model.load_state_dict(load_weights(finished))
+        heads.load_state_dict(load_weights(finished_heads))
     else:
-        pretrain_locations(model.location_encoder, config.backbones.location_steps, folder / "locations", config.seed)
-        pretrain_backbones(model, config, textures, folder / "backbones")
+        pretrain_backbones(model, heads, config, textures, folder / "backbones")
         rng = np.random.default_rng((config.seed, _STREAMS["balance"]))
         flights = draw_flights(config.flight_recipe(), 32, rng)
         frames = render_clips(textures, flights, config.model.frame_size_px, rng)
         balance_branches_(model.dual_encoder, frames.flatten(0, 1))
         # The bundle stores weights in half precision: rounding here means that features, Phase I and the export agree.
         round_weights_(model.dual_encoder)
+        save_weights(finished_heads, heads.state_dict())
         save_weights(finished, model.state_dict())
-    return model
+    return model, heads
+
+
+def start_locations(
+    model: VidTag, heads: BranchHeads, config: TrainingConfig, folder: Path, store: FeatureStore
+) -> None:
+    """Fit the location encoder of ``model`` to the backbones' features, in place: where every row starts from."""
+    if config.locations is None:
+        raise ValueError(f"preset {config.name} has no [locations]")
+    finished = folder / "locations.safetensors"
+    if finished.is_file():
+        model.location_encoder.load_state_dict(load_weights(finished))
+        return
+    fit_locations(model.location_encoder, heads, store, config.locations, folder / "locations", config.seed)
+    save_weights(finished, model.location_encoder.state_dict())
 
 
 def cache_all(model: VidTag, config: TrainingConfig, folder: Path, textures: Tensor) -> dict[str, FeatureStore]:
@@ -125,8 +139,15 @@ def cache_all(model: VidTag, config: TrainingConfig, folder: Path, textures: Ten
     }
     return {
         name: cache_flights(
-            model.dual_encoder, config, textures, count, _STREAMS[name], folder / "features" / name, REGIONS.get(name)
-        )
+            model.dual_encoder,
+            config,
+            textures,
+            count,
+            _STREAMS[name],
+            folder / "features" / name,
+            REGIONS.get(name),
+            island_share=config.flight_recipe().island_share if name == "train" else 0.0,
+        )  # fmt: skip
         for name, count in sorted(counts.items(), key=lambda item: item[1])
     }
 

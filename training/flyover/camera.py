@@ -9,9 +9,6 @@ from torch.nn import functional
 from training.flyover.imagery import texture_grid
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, latlon_from_unit_vector, unit_vector
 
-SUPERSAMPLING = 2
-"""The ground is sampled this many times finer than the picture and averaged, as a sensor does."""
-
 
 def ground_positions(latlon_deg: Tensor, heading_deg: Tensor, footprint_km: Tensor, size_px: int) -> Tensor:
     """Return the positions (N, P, P, 2) in degrees float32 that the pixels of N pictures look at.
@@ -36,17 +33,15 @@ def photograph(
     textures: Tensor, style: Tensor, latlon_deg: Tensor, heading_deg: Tensor, footprint_km: Tensor, size_px: int
 ) -> Tensor:
     """Return clear-sky pictures (N, 3, S, S) float32 in [0, 255]; the arguments have one entry a picture."""
-    fine_px = size_px * SUPERSAMPLING
     pictures = torch.empty(len(latlon_deg), 3, size_px, size_px, device=textures.device)
     for index in range(len(textures)):
         chosen = (style == index).nonzero().squeeze(1)
         if len(chosen) == 0:
             continue
-        ground = ground_positions(latlon_deg[chosen], heading_deg[chosen], footprint_km[chosen], fine_px)
+        ground = ground_positions(latlon_deg[chosen], heading_deg[chosen], footprint_km[chosen], size_px)
         grid = texture_grid(ground, textures[index]).flatten(0, 1)[None]  # (1, n*P, P, 2)
-        fine = functional.grid_sample(
+        sampled = functional.grid_sample(
             textures[index][None], grid, mode="bilinear", padding_mode="border", align_corners=False
         )  # (1, 3, n*P, P)
-        fine = fine[0].reshape(3, len(chosen), fine_px, fine_px).transpose(0, 1)
-        pictures[chosen] = functional.avg_pool2d(fine, SUPERSAMPLING)
+        pictures[chosen] = sampled[0].reshape(3, len(chosen), size_px, size_px).transpose(0, 1)
     return pictures

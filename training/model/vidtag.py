@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from training.config import ModelConfig
-from training.model.backbones import DinoClassToken, SiglipPooled, build_clip_visual
+from training.model.backbones import DinoClassToken, SiglipPooled, build_clip_visual, build_conv_tower
 from training.model.dual_encoder import SIGLIP_MEAN, SIGLIP_STD, DualFrameEncoder
 from training.model.frame_mlp import FrameMlp
 from training.model.georefiner import GeoRefiner
 from training.model.location_encoder import LocationEncoder
 from training.model.tempgeo import TempGeo
+from training.model.upright import Upright
 
 INITIAL_LOG_SCALE = math.log(1.0 / 0.07)
 MAX_LOGIT_SCALE = 100.0
@@ -70,11 +71,12 @@ def build_heads(config: ModelConfig, dual_encoder: DualFrameEncoder) -> VidTag:
 def build_dual_encoder(config: ModelConfig) -> DualFrameEncoder:
     """Return the dual encoder with random weights, of CLIP and DINOv2 or, where the configuration has it, SigLIP."""
     clip = _build_clip(config)
+    upright = Upright(config.frame_size_px) if config.upright else None
     if config.siglip is None:
         return DualFrameEncoder(clip, DinoClassToken(
             embed_dim=config.dino.embed_dim, image_size=config.dino.image_size, patch_size=config.dino.patch_size,
             layers=config.dino.layers, heads=config.dino.heads, register_tokens=config.dino.register_tokens,
-        ))  # fmt: skip
+        ), upright=upright)  # fmt: skip
     siglip = config.siglip
     if siglip.image_size != config.frame_size_px:
         raise ValueError(f"SigLIP wants frames of {siglip.image_size} pixels, the model has {config.frame_size_px}")
@@ -82,10 +84,14 @@ def build_dual_encoder(config: ModelConfig) -> DualFrameEncoder:
         embed_dim=siglip.embed_dim, image_size=siglip.image_size, patch_size=siglip.patch_size, layers=siglip.layers,
         heads=siglip.heads, intermediate=siglip.intermediate,
     )  # fmt: skip
-    return DualFrameEncoder(clip, tower, dino_mean=SIGLIP_MEAN, dino_std=SIGLIP_STD)
+    return DualFrameEncoder(clip, tower, dino_mean=SIGLIP_MEAN, dino_std=SIGLIP_STD, upright=upright)
 
 
 def _build_clip(config: ModelConfig) -> nn.Module:
+    if config.clip.conv_channels:
+        return build_conv_tower(
+            embed_dim=config.clip.embed_dim, image_size=config.frame_size_px, channels=config.clip.conv_channels
+        )
     return build_clip_visual(
         embed_dim=config.clip.embed_dim, image_size=config.frame_size_px, width=config.clip.width,
         layers=config.clip.layers, patch_size=config.clip.patch_size, head_width=config.clip.head_width,

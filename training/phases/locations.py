@@ -1,8 +1,8 @@
-"""A start for a location encoder that has no published weights: neighbours alike, strangers not.
+"""A start for a location encoder that has no published weights: places look as the backbones see them (flyover only).
 
 A location encoder that starts from random weights is known to fail (SPEC 2.5), and GeoCLIP's weights fit
-``equal_earth`` at full width only. So before any picture is seen, the encoder learns that the cosine of two places
-falls with their distance.
+``equal_earth`` at full width only. So it is fitted to the embeddings of frames by the heads of the backbones'
+pre-training: it is the encoder of places that learns the map by heart, from cached features, which is cheap.
 """
 
 from __future__ import annotations
@@ -11,42 +11,52 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.config import LocationTrainingConfig
+from training.features import FeatureStore
 from training.loop import run_loop, warmup_then_linear
 from training.model.location_encoder import LocationEncoder
-from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, destination_latlon, latlon_from_unit_vector, unit_vector
+from training.model.vidtag import MAX_LOGIT_SCALE
+from training.phases.backbones import BranchHeads, retrieval_loss, target_shares
 
-_KERNEL_SCALES_KM = (60.0, 400.0, 2500.0)
-_KERNEL_WEIGHTS = (0.5, 0.3, 0.2)
-_CLUSTERS, _PER_CLUSTER = 64, 16
-_NEIGHBOUR_KM = (5.0, 5000.0)
-
-
-def target_cosine(latlon_deg: Tensor) -> Tensor:
-    """Return the wanted cosines (N, N) of places (N, 2): a sum of Gaussians of the chord, sharp and wide."""
-    vectors = unit_vector(latlon_deg)
-    chord2_km2 = (2.0 - 2.0 * vectors @ vectors.T).clamp(min=0.0) * EARTH_RADIUS_KM**2
-    scales = zip(_KERNEL_SCALES_KM, _KERNEL_WEIGHTS, strict=True)
-    return sum(weight * torch.exp(-chord2_km2 / (2.0 * scale**2)) for scale, weight in scales)
+_WARMUP_STEPS = 50
+_CLIPS = 256
 
 
-def draw_clusters(rng: np.random.Generator) -> np.ndarray:
-    """Return places (1024, 2) on the whole sphere in clusters whose inner distances span all scales."""
-    centres = latlon_from_unit_vector(rng.normal(size=(_CLUSTERS, 3)))
-    low, high = np.log(_NEIGHBOUR_KM)
-    distance_km = np.exp(rng.uniform(low, high, (_CLUSTERS, _PER_CLUSTER)))
-    bearing_deg = rng.uniform(0.0, 360.0, (_CLUSTERS, _PER_CLUSTER))
-    return destination_latlon(centres[:, None, :], bearing_deg, distance_km).reshape(-1, 2)
-
-
-def pretrain_locations(encoder: LocationEncoder, steps: int, folder: Path, seed: int) -> None:
-    """Fit the encoder's cosines to :func:`target_cosine`, in place."""
-    optimizer = torch.optim.Adam(encoder.parameters(), lr=1e-3)
+def fit_locations(
+    encoder: LocationEncoder, heads: BranchHeads, store: FeatureStore, recipe: LocationTrainingConfig, folder: Path,
+    seed: int,
+) -> None:  # fmt: skip
+    """Train the encoder so that each frame's embedding finds its place among those of a batch, in place."""
+    embeddings = embed_frames(heads, store)
+    latlon = store.latlon_deg.reshape(-1, 2)
+    modules = nn.ModuleList([encoder])
+    modules.register_parameter("log_scale", nn.Parameter(heads.log_scales.detach()[0].clone()))
+    optimizer = torch.optim.Adam(modules.parameters(), lr=recipe.learning_rate)
 
     def step(number: int) -> dict[str, Tensor]:
-        latlon = torch.from_numpy(draw_clusters(np.random.default_rng((seed, 1, number))))
-        embedding = encoder(latlon)
-        return {"loss": ((embedding @ embedding.T - target_cosine(latlon).float()) ** 2).mean() * 100.0}
+        rng = np.random.default_rng((seed, 1, number))
+        chosen = np.sort(rng.choice(len(latlon), min(recipe.batch_places, len(latlon)), replace=False))
+        places = latlon[chosen]
+        shares = target_shares(places, places, recipe.target_km)
+        with torch.autocast("cpu", torch.bfloat16):
+            located = encoder(torch.from_numpy(places))
+        scale = modules.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        loss = retrieval_loss(embeddings[torch.from_numpy(chosen)].float(), located.float(), shares, scale)
+        return {"loss": loss, "scale": scale}
 
-    run_loop("locations", folder, encoder, optimizer, step, steps, warmup_then_linear(50, steps), seed=seed)
+    run_loop(
+        "locations", folder, modules, optimizer, step, recipe.steps, warmup_then_linear(_WARMUP_STEPS, recipe.steps),
+        seed=seed,
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def embed_frames(heads: BranchHeads, store: FeatureStore) -> Tensor:
+    """Return the embeddings (frames, E) float16 of all frames of a store."""
+    parts = [
+        heads.embed(torch.from_numpy(store.features[begin : begin + _CLIPS].astype(np.float32))).flatten(0, 1).half()
+        for begin in range(0, len(store), _CLIPS)
+    ]
+    return torch.cat(parts)
