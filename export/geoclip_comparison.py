@@ -22,8 +22,8 @@ from torch.nn import functional
 
 from export.geoclip_release import published_rows
 from export.parity_cases import synthetic_frames
-from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.locate import embed_frames
+from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import Session, open_session
 
 PLACES = 5
@@ -47,13 +47,15 @@ class Agreement:
 
     ``equal`` counts them against the package as it is. ``widest_tie`` is the largest difference in the package's own
     cosine between the two places of one rank, 0 where all are equal. ``equal_exact`` counts them against the package's
-    code with exact coordinates and its location encoder in float64.
+    code with exact coordinates and its location encoder in float64, and ``package_exact`` the package as it is against
+    that: no other program can be expected to follow its rounding where the package does not follow its own formulas.
     """
 
     pictures: int
     equal: int
     widest_tie: float
     equal_exact: int
+    package_exact: int
 
 
 def geoclip_compare(
@@ -70,7 +72,8 @@ def geoclip_compare(
     agreement = compare_places(session, package, frames_rgb, published_rows())
     typer.echo(f"first {PLACES} distinct places equal, order too: {agreement.equal} of {agreement.pictures} pictures;")
     typer.echo(f"where not, the package's own cosines differ by at most {agreement.widest_tie:.1e} (tie: {TIE:.0e});")
-    typer.echo(f"equal to the package with its location encoder in float64: {agreement.equal_exact}")
+    typer.echo(f"equal to the package with its location encoder in float64: {agreement.equal_exact};")
+    typer.echo(f"of the package's own, in float32: {agreement.package_exact}")
     with tempfile.TemporaryDirectory() as folder:
         sides = timed_sides(session, package, frames_rgb[0], Path(folder))
         for name, seconds in alternate(sides, rounds).items():
@@ -132,20 +135,22 @@ def compare_places(session: Session, package: Any, frames_rgb: np.ndarray, latlo
     # The exact order is looked for among the best by the package's cosines, which are right to 1e-4.
     candidates = np.unique(np.argsort(-cosines, axis=1, kind="stable")[:, :_CANDIDATES])
     exact = exact_cosines(package, embedding, latlon_deg[candidates])
-    equal, equal_exact, widest = 0, 0, 0.0
+    equal, equal_exact, package_exact, widest = 0, 0, 0, 0.0
     for ours, row, exact_row in zip(session_places(session, frames_rgb), cosines, exact, strict=True):
         theirs = distinct_places(row, rounded)
         known = [float(row[np.flatnonzero((rounded == place).all(axis=1))[0]]) for place in ours]
+        right = list(distinct_places(exact_row, latlon_deg[candidates]))
         equal += ours == list(theirs)
-        equal_exact += ours == list(distinct_places(exact_row, latlon_deg[candidates]))
+        equal_exact += ours == right
+        package_exact += list(theirs) == right
         widest = max(widest, float(np.abs(np.subtract(known, list(theirs.values()))).max()))
-    return Agreement(len(frames_rgb), equal, widest, equal_exact)
+    return Agreement(len(frames_rgb), equal, widest, equal_exact, package_exact)
 
 
 def session_places(session: Session, frames_rgb: np.ndarray) -> list[list[Place]]:
     """Return the first places of frames in a session, rounded to float32 as the package's gallery is."""
     (outputs,) = embed_frames(session, [frames_rgb])
-    _, indices = search_gallery(session.gallery, outputs["refined_embedding"], 2 * PLACES)
+    _, indices, _ = rank_points(session, outputs["refined_embedding"])
     # In float32, 23 places of the published gallery coincide with another one.
     lists = ([_place(session.gallery.latlon_deg[index]) for index in row] for row in indices)
     return [list(dict.fromkeys(places))[:PLACES] for places in lists]

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from training.commands import benchmark, train
+from training.ablations.command import ablations
+from training.commands import benchmark, predict, train
 from training.config import load_config
 from training.data.command import data_app
 from vidtag_cli.errors import VidtagError
@@ -17,7 +18,9 @@ from vidtag_cli.errors import VidtagError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(data_app, name="data")
 app.command()(train)
+app.command()(predict)
 app.command()(benchmark)
+app.command()(ablations)
 
 
 @app.callback()

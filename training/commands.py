@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from training.config import TrainingConfig
     from training.feature_cache.encode import Encoding
-    from training.final_folder import SplitSamples
+    from training.held_out import SplitSamples
 
 DataOption = Annotated[list[str], typer.Option("--data", help="NAME=PATH of a data set; several for unified training.")]
 
@@ -58,6 +58,47 @@ def train(
         leave_ranks()
 
 
+def predict(
+    run: Annotated[Path, typer.Option(help="Folder of a finished run of 'train'.")],
+    data: Annotated[
+        list[str], typer.Option("--data", help="NAME=PATH of a data set, or NAME alone if its features are cached.")
+    ],
+    cache: Annotated[Path, typer.Option(help="Folder of backbone features, one sub-folder a data set; reused.")],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.npz, the predictions that 'evaluate' reads.")],
+    gallery: Annotated[
+        str, typer.Option(help="run, validation (the answers themselves; needs --allow-leak), or places as .npy.")
+    ] = "run",
+    frames: Annotated[int, typer.Option(min=0, help="Frames of each sequence, evenly spread; 0: all.")] = 0,
+    refine: Annotated[bool, typer.Option("--refine/--phase-one", help="With or without GeoRefiner.")] = True,
+    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Mark, not refuse, a gallery with queries.")] = False,
+    clip: Annotated[str, typer.Option(help="CLIP weights for what is not cached, as for 'train'.")] = "",
+    second: Annotated[str, typer.Option(help="DINOv2 (or SigLIP) weights, likewise.")] = "",
+    allow_download: Annotated[bool, typer.Option("--allow-download", help="Fetch hub:NAME if not cached.")] = False,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",
+    batch_frames: Annotated[int, typer.Option(min=1, help="Frames that the backbones encode at once.")] = 64,
+    readers: Annotated[int, typer.Option(min=1, help="Threads that decode frames.")] = 4,
+) -> None:
+    """Locate the held-out sequences of data sets with a trained model; of data it never saw, all sequences."""
+    from training.data.frames import read_frames
+    from training.distributed import local_device
+    from training.execution import Execution
+    from training.feature_cache.store import open_cache
+    from training.prediction import PredictOptions, open_heads, predict_sets
+    from training.run import BackboneSources, cache_sets, published_encoder
+
+    config, place = open_heads(run).config, local_device(device)
+    fresh = [entry for entry in data if "=" in entry]
+    caches = {name: open_cache(cache / name) for name in data if "=" not in name}
+    if fresh:
+        encoder = published_encoder(config, BackboneSources(clip, second, allow_download=allow_download), {})
+        encoding = _encoding(config, place, batch_frames, readers)
+        sets = open_data(fresh, config, out / "data")
+        caches |= cache_sets(encoder, sets, cache, encoding, config, read_frames, Execution(place))
+    options = PredictOptions(frames, refine, gallery, allow_leak)
+    for path in predict_sets(run, caches, out, options, place):
+        typer.echo(path)
+
+
 def benchmark(
     preset: Annotated[str, typer.Option(help="Preset name or TOML file.")] = "paper",
     device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",
@@ -83,17 +124,19 @@ def open_data(entries: Sequence[str], config: TrainingConfig, reports: Path | No
     from training.checkpoint import write_json
     from training.data.kinds import KINDS, open_data_set
     from training.data.splits import split_samples
-    from training.final_folder import SplitSamples
+    from training.held_out import SplitSamples
 
     opened = {}
     for name, path in parse_data(entries).items():
         kind = name if name in KINDS else None
         clips = config.clips
         found = open_data_set(path, kind, frames_per_s=clips.frames_per_s, min_frames=clips.frames).scan()
-        if reports is not None:
-            write_json(reports / f"{name}.json", found.report.as_json())
+        written = None if reports is None else reports / f"{name}.json"
+        if written is not None:
+            write_json(written, found.report.as_json())
         split = split_samples(found.samples)
-        opened[name] = SplitSamples(found.samples, frozenset(sample.key for sample in split.train))
+        keys = frozenset(sample.key for sample in split.train)
+        opened[name] = SplitSamples(found.samples, keys, found.report, written)
     return opened
 
 

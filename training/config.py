@@ -146,11 +146,15 @@ class PhaseConfig:
 
 @dataclass(frozen=True, slots=True)
 class NoiseConfig:
-    """Noise on true positions for Phase II, in degrees (SPEC 2.9); ``scale`` widens it for a coarser model."""
+    """Noise on true positions for Phase II, in degrees (SPEC 2.9).
+
+    ``outlier_share``, beyond the paper, is the range of the share of a clip's frames that are somewhere else.
+    """
 
     collapse_share: float = 0.1
     jitter_deg: tuple[float, float] = (0.001, 0.02)
     shift_deg: tuple[float, float] = (-0.2, 0.2)
+    outlier_share: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

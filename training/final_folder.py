@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from training.calibration import calibrate_on_clips, locate_clips, open_torch_gallery
 from training.checkpoint import WEIGHTS_FILE, save_weights, write_json
 from training.config import TrainingConfig, config_json
-from training.data.sample import Sample
+from training.evaluation.predictions import PredictionInfo, join_clips
+from training.evaluation.score import score_predictions
 from training.feature_cache.encode import ReadFrames
 from training.feature_cache.store import FeatureCache
+from training.held_out import HeldOutClips, SplitSamples, held_out_clips
 from training.model.vidtag import VidTag
 from training.reference_gallery import reference_gallery
-from vidtag_cli.pipeline.domain import fit_domain_model
+from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.pipeline.domain import DomainModel, fit_domain_model
 
 _log = logging.getLogger("training")
 
 _DOMAIN_ROWS = 20_000
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SplitSamples:
-    """A data set's samples, and the keys of those that may be trained from; the others are held out."""
-
-    samples: Sequence[Sample]
-    train_keys: frozenset[str]
+_RESAMPLES = 1
+"""Of the metrics only the values are kept, not their intervals; ``predict`` and ``evaluate`` give those."""
 
 
 def write_final(
@@ -40,16 +39,16 @@ def write_final(
     read: ReadFrames,
     final: Path,
 ) -> None:
-    """Write weights, configuration, gallery, domain, splits and some pictures to compare engines on.
-
-    The export also asks for calibration and metrics: these are measured, not trained.
+    """Write weights, configuration, gallery, domain, splits, some pictures to compare engines on, and what the held-out
+    sequences say: calibration and metrics. A bundle is made from these.
     """
     save_weights(final / WEIGHTS_FILE, model.state_dict())
     (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
     rows = {name: _training_rows(caches[name], chosen) for name, chosen in clips.items()}
     places = np.concatenate([caches[name].listing.latlon_deg[found] for name, found in rows.items()])
     grid = config.gallery
-    np.save(final / "gallery_latlon.npy", reference_gallery(places, grid.spacing_km, grid.padding_km))
+    gallery = reference_gallery(places, grid.spacing_km, grid.padding_km)
+    np.save(final / "gallery_latlon.npy", gallery)
     features = np.concatenate([caches[name].rows(_thinned(found, _DOMAIN_ROWS)) for name, found in rows.items()])
     domain = fit_domain_model(features.astype(np.float32))
     np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
@@ -64,7 +63,39 @@ def write_final(
     key = caches[name].listing.clips[clips[name][0]].key
     sample = next(each for each in sets[name].samples if each.key == key)
     np.save(final / "parity_frames.npy", read(sample, np.arange(config.clips.frames), config.model.frame_size_px))
-    _log.info("%s: trained; evaluation and calibration come next", final)
+    held_out = held_out_clips(sets, caches, config.clips.frames, config.model.feature_dim)
+    _write_measured(model, config, held_out, domain, gallery, final)
+    _log.info("%s: trained and measured; 'python -m export bundle' takes it from here", final)
+
+
+def _write_measured(
+    model: VidTag, config: TrainingConfig, held_out: HeldOutClips, domain: DomainModel, gallery_latlon_deg: np.ndarray,
+    final: Path,
+) -> None:  # fmt: skip
+    """Write the calibration, and the metrics of all held-out clips: places without abstention were not fitted to."""
+    folder = final.parent / "calibration_gallery"
+    gallery = open_torch_gallery(model, gallery_latlon_deg, folder)
+    calibration = calibrate_on_clips(
+        model, held_out.calibration, held_out.test, domain, gallery, config.gallery.spacing_km
+    )
+    write_json(final / "calibration.json", dataclasses.asdict(calibration))
+    write_json(final / "metrics.json", _metrics(model, held_out, gallery))
+
+
+def _metrics(model: VidTag, held_out: HeldOutClips, gallery: Gallery) -> dict[str, float]:
+    """Return the metrics of clips of the length of training; only their number, 0, where nothing is held out."""
+    parts = [part for part in (held_out.calibration, held_out.test) if len(part.features)]
+    truth = [clip for part in parts for clip in part.latlon_deg]
+    if not truth:
+        return {"held_out_clips": 0.0}
+    found = [clip for part in parts for clip in locate_clips(model, part, gallery).latlon_deg]
+    keys = [str(number) for number in range(len(truth))]
+    score = score_predictions(join_clips(PredictionInfo("", "", ""), keys, truth, found), resamples=_RESAMPLES)
+    shares = {f"held_out_share_within_{limit:g}_km": share.value for limit, share in score.frame_share_within.items()}
+    return {
+        "held_out_clips": float(score.clips), "held_out_median_km": score.frame_median_km.value, **shares,
+        "held_out_mean_dfd_km": score.dfd_km.value, "held_out_mean_mrd_km": score.mrd_km.value,
+    }  # fmt: skip
 
 
 def _training_rows(cache: FeatureCache, clips: np.ndarray) -> np.ndarray:

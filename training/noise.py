@@ -24,11 +24,14 @@ def disturb_positions(
     collapse_share: float = 0.1,
     jitter_deg: tuple[float, float] = (0.001, 0.02),
     shift_deg: tuple[float, float] = (-0.2, 0.2),
+    outlier_share: tuple[float, float] = (0.0, 0.0),
 ) -> np.ndarray:
     """Return noisy positions (B, T, 2) in degrees of true ones.
 
     A share of the clips collapses to one of its own points; the frames of the others jitter, each coordinate by an
-    amount from ``jitter_deg`` with a sign of its own. Then every clip is shifted as a whole, per coordinate.
+    amount from ``jitter_deg`` with a sign of its own. Then every clip is shifted as a whole, per coordinate. Beyond the
+    paper, a share of each clip's frames, drawn from ``outlier_share``, may be somewhere else altogether: at the true
+    place of another frame of the batch.
     """
     clips, frames, _ = latlon_deg.shape
     chosen = rng.integers(0, frames, clips)
@@ -37,4 +40,9 @@ def disturb_positions(
     jittered = latlon_deg + sign * rng.uniform(*jitter_deg, latlon_deg.shape)
     collapses = np.asarray(rng.random(clips) < collapse_share)
     moved = np.where(collapses[:, None, None], collapsed, jittered)
-    return put_on_sphere(moved + rng.uniform(*shift_deg, (clips, 1, 2)))
+    noisy = put_on_sphere(moved + rng.uniform(*shift_deg, (clips, 1, 2)))
+    if outlier_share[1] == 0.0:
+        return noisy
+    elsewhere = rng.permutation(latlon_deg.reshape(-1, 2)).reshape(latlon_deg.shape)
+    is_outlier = rng.random((clips, frames)) < rng.uniform(*outlier_share, (clips, 1))
+    return np.where(is_outlier[..., None], elsewhere, noisy)

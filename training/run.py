@@ -22,14 +22,16 @@ from training.execution import Execution, stoppable
 from training.feature_cache.drawn import DrawnClips
 from training.feature_cache.encode import Encoding, ReadFrames, cache_samples
 from training.feature_cache.store import FeatureCache, is_finished, open_cache
-from training.final_folder import SplitSamples, write_final
+from training.final_folder import write_final
 from training.geoclip_start import start_from_geoclip
+from training.held_out import SplitSamples
 from training.mix import Candidates, mix_clips
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.vidtag import VidTag, build_dual_encoder, build_heads
 from training.phases.phase_one import check_division, train_phase_one
 from training.phases.phase_two import train_phase_two
 from training.rounding import round_weights_
+from training.shortage import require_enough_clips
 from vidtag_cli.errors import InputError
 
 _log = logging.getLogger("training")
@@ -60,15 +62,13 @@ def train_model(
 ) -> None:
     """Train a model on data sets by name into ``out``; everything is resumed where a stopped run left it.
 
-    Features go into ``cache``, a folder for each data set. ``out/final`` then has weights, configuration, gallery,
-    domain and the splits; calibration and metrics, which the export also asks for, are made by the evaluation.
+    Features go into ``cache``, a folder for each data set. ``out/final`` then has all that the export asks for. Raises
+    InputError that says why when there is too little to train from.
     """
     _check_at_once(config, sets, execution)
     record: dict[str, object] = {"preset": json.loads(config_json(config)), "torch": torch.__version__}
-    caches = {}
-    encoder = _published_encoder(config, sources, record) if execution.ranks.is_first else None
-    for name, split in sets.items():
-        caches[name] = _cache(encoder, split.samples, cache / name, encoding, config, read, execution)
+    encoder = published_encoder(config, sources, record) if execution.ranks.is_first else None
+    caches = cache_sets(encoder, sets, cache, encoding, config, read, execution)
     clips = choose_training_clips(config, sets, caches)
     record["data"] = _describe(caches, clips, config.clips.frames)
     if execution.ranks.is_first:
@@ -85,15 +85,23 @@ def train_model(
 
 
 def _check_at_once(config: TrainingConfig, sets: Mapping[str, SplitSamples], execution: Execution) -> None:
-    """Raise UsageError for what would fail after hours of encoding."""
-    candidates = {}
-    for name, split in sets.items():
-        usable = [s for s in split.samples if s.key in split.train_keys and len(s) >= config.clips.frames]
-        latlon = np.array([sample.latlon_deg[0] for sample in usable]).reshape(-1, 2)
-        candidates[name] = Candidates(latlon, np.array([sample.stratum for sample in usable], dtype=str))
-    clips = sum(len(chosen) for chosen in mix_clips(config.mix, candidates, config.seed).values())
+    """Raise InputError or UsageError for what would fail after hours of encoding."""
+    usable = {
+        name: [s for s in split.samples if s.key in split.train_keys and len(s) >= config.clips.frames]
+        for name, split in sets.items()
+    }
+    require_enough_clips(config, sets, {name: len(samples) for name, samples in usable.items()})
+    candidates = {
+        name: Candidates(
+            np.array([sample.latlon_deg[0] for sample in samples]).reshape(-1, 2),
+            np.array([sample.stratum for sample in samples], dtype=str),
+        )
+        for name, samples in usable.items()
+    }
+    counts = {name: len(chosen) for name, chosen in mix_clips(config.mix, candidates, config.seed).items()}
+    require_enough_clips(config, sets, counts)
     for recipe in (config.phase_one, config.phase_two):
-        check_division(recipe.over(clips), execution)
+        check_division(recipe.over(sum(counts.values())), execution)
 
 
 def train_phases(model: VidTag, config: TrainingConfig, source: JoinedClips, out: Path, execution: Execution) -> None:
@@ -136,11 +144,31 @@ def choose_training_clips(
         candidates[name] = Candidates(
             listing.latlon_deg[listing.offsets[own]], np.array([listing.clips[clip].stratum for clip in own], dtype=str)
         )
+    unreadable = {name: len(cache.failed) for name, cache in caches.items()}
+    require_enough_clips(config, sets, {name: len(own) for name, own in usable.items()}, unreadable)
     mixed = mix_clips(config.mix, candidates, config.seed)
+    require_enough_clips(config, sets, {name: len(chosen) for name, chosen in mixed.items()}, unreadable)
     return {name: usable[name][chosen] for name, chosen in mixed.items()}
 
 
-def _published_encoder(config: TrainingConfig, sources: BackboneSources, record: dict[str, object]) -> DualFrameEncoder:
+def cache_sets(
+    encoder: DualFrameEncoder | None,
+    sets: Mapping[str, SplitSamples],
+    cache: Path,
+    encoding: Encoding,
+    config: TrainingConfig,
+    read: ReadFrames,
+    execution: Execution,
+) -> dict[str, FeatureCache]:
+    """Return the finished caches of data sets by name, each in its folder below ``cache``; no encoder: wait for it."""
+    return {
+        name: _cache(encoder, split.samples, cache / name, encoding, config, read, execution)
+        for name, split in sets.items()
+    }
+
+
+def published_encoder(config: TrainingConfig, sources: BackboneSources, record: dict[str, object]) -> DualFrameEncoder:
+    """Return the published backbones on the half-precision grid; where they come from is put into ``record``."""
     model = config.model
     encoder = build_dual_encoder(model)
     second = model.dino.weights if model.siglip is None else model.siglip.weights

@@ -13,6 +13,9 @@ import pytest
 from synthetic_video import write_video
 from tiny_bundle import write_tiny_bundle
 
+from vidtag_cli.benchmark.timing import Timing
+from vidtag_cli.commands.bench import _cells
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -76,3 +79,9 @@ def test_what_makes_no_sense_is_refused_before_any_work(bench: Run, arguments: l
                                              else [*arguments, "--model", "tiny.vidtag"]))  # fmt: skip
     assert done.returncode == code, done.stderr
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(("rate", "shown"), [(0.234, "0.23"), (9.99, "9.99"), (86.4, "86"), (1234.5, "1234")])
+def test_slow_rates_are_shown_with_decimals(rate: float, shown: str) -> None:
+    """Half a frame a second is what a full-size model does on two cores: it must not be shown as 0."""
+    assert _cells(Timing("encode", 1000, (1000.0 / rate,), (1.0,)))[-1] == shown

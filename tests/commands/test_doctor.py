@@ -59,6 +59,20 @@ def test_the_text_says_the_same(machine):
     assert done.stdout.endswith("\nready\n")
 
 
+def test_the_room_that_engines_take_is_told(machine, monkeypatch):
+    folder = machine / "home" / "cache" / "engines"
+    folder.mkdir(parents=True)
+    (folder / "a.engine").write_bytes(b"x" * 50_000_000)
+    monkeypatch.setenv("VIDTAG_ENGINE_CACHE_GB", "2.5")
+    assert "built engines: 0.1 GB of 2.5 GB at most" in doctor().stdout
+    found = json.loads(doctor("--json").stdout)
+    assert found["engine_cache"] == {"bytes": 50_000_000, "limit_bytes": 2_500_000_000, "problem": ""}
+    monkeypatch.setenv("VIDTAG_ENGINE_CACHE_GB", "much")
+    done = doctor()
+    assert done.exit_code == 6
+    assert "not ready: $VIDTAG_ENGINE_CACHE_GB is 'much'" in done.stdout
+
+
 def test_every_route_to_a_gpu_is_named_with_what_it_lacks(machine, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     no_gpu = FakeCudaRuntime()

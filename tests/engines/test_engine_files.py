@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -226,3 +227,21 @@ def test_a_damaged_cache_folder_is_only_a_new_build(graph, trt, home, said):
     shutil.rmtree(home / "cache")
     opened(graph, said)
     assert len(said) == 2
+
+
+def test_a_build_makes_room_and_says_what_went(graph, trt, home, said, monkeypatch):
+    opened(graph, said)
+    old = engine_file(home)
+    os.utime(old, (0, 0))
+    monkeypatch.setenv("VIDTAG_ENGINE_CACHE_GB", "1e-9")
+    trt.__version__ = "11.4.0"
+    opened(graph, said)
+    assert engine_file(home) != old
+    assert said[-1].startswith("removed 1 files (0.0 GB) unused for longest")
+
+
+def test_a_limit_that_is_none_is_refused_before_the_build(graph, trt, said, monkeypatch):
+    monkeypatch.setenv("VIDTAG_ENGINE_CACHE_GB", "much")
+    with pytest.raises(UsageError, match="VIDTAG_ENGINE_CACHE_GB"):
+        opened(graph, said)
+    assert trt.built == []

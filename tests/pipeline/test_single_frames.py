@@ -8,12 +8,15 @@ from tiny_bundle import FRAME_SIZE_PX, reference
 from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
 
 from vidtag_cli.bundle.contract import Calibration
+from vidtag_cli.gallery.build import other_longitude
 from vidtag_cli.pipeline.calibration import UNCALIBRATED as CAVEAT
 from vidtag_cli.pipeline.locate import embed_frames, limitations_of
-from vidtag_cli.pipeline.session import open_session
+from vidtag_cli.pipeline.ranking import rank_points
+from vidtag_cli.pipeline.session import location_embedder, open_session
 from vidtag_cli.pipeline.uncertainty import estimate_points
 
 FLOAT32 = 1e-4  # values of order a hundred in float32
+SCORE_ROUNDING = 1e-6  # cosines are rounded from float64 to float32; float16 would be off by 1e-4
 
 
 @pytest.fixture
@@ -68,3 +71,18 @@ def test_points_near_180_are_scored_under_both_longitudes(session):
     gallery = session().gallery
     assert gallery.alias_of.tolist() == [2, 3]
     np.testing.assert_allclose(gallery.latlon_deg[gallery.alias_of, 1], [179.999, -180.0])
+
+
+def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stored(session):
+    """The scores of places are the cosines of unrounded embeddings; those of the stored ones are off by 1e-4."""
+    opened = session()
+    (outputs,) = embed_frames(opened, [frames(3)])
+    queries = outputs["refined_embedding"] / np.linalg.norm(outputs["refined_embedding"], axis=-1, keepdims=True)
+    scores, indices, _ = rank_points(opened, queries)
+    gallery = opened.gallery
+    places = np.concatenate([gallery.latlon_deg, other_longitude(gallery.latlon_deg[gallery.alias_of])])
+    exact = location_embedder(opened.engines["location_encoder"])(places).astype(np.float64) @ queries.T
+    expected = exact[: gallery.points].copy()
+    expected[gallery.alias_of] = np.maximum(expected[gallery.alias_of], exact[gallery.points :])
+    np.testing.assert_allclose(scores, np.take_along_axis(expected.T, indices, axis=1), atol=SCORE_ROUNDING)
+    assert (np.diff(scores, axis=1) <= 0.0).all()

@@ -12,7 +12,7 @@ from small_preset import SIZE_PX, save_backbones, small_preset
 from training.config import MixConfig, config_from_json, load_config
 from training.execution import Execution
 from training.feature_cache.encode import Encoding
-from training.final_folder import SplitSamples
+from training.held_out import SplitSamples
 from training.model.vidtag import build_model
 from training.run import BackboneSources, train_model
 from vidtag_cli.errors import InputError, UsageError
@@ -58,6 +58,11 @@ def test_a_run_ends_with_all_that_training_can_give(tmp_path, sources):
     assert np.load(final / "gallery_latlon.npy").shape[1] == 2
     assert np.load(final / "parity_frames.npy").shape == (4, SIZE_PX, SIZE_PX, 3)
     assert np.load(final / "domain.npz")["mean"].shape == (16,)
+    metrics = json.loads((final / "metrics.json").read_text())
+    assert metrics["held_out_clips"] == len(splits["held_out"]) - 1  # one of them cannot be read
+    assert metrics["held_out_median_km"] > 0.0
+    calibration = json.loads((final / "calibration.json").read_text())
+    assert calibration["statement"].startswith("Uncalibrated: ")
     record = json.loads((run / "run.json").read_text())
     assert len(record["backbones"]["clip"]["sha256"]) == 64
     assert record["data"]["clips"]["sequences"] == 30
@@ -88,8 +93,19 @@ def test_several_sets_are_mixed_as_the_preset_says(tmp_path, sources):
 
 def test_too_little_data_is_said_at_once(tmp_path, sources):
     few = SplitSamples(cache_filling.samples(3), frozenset(sample.key for sample in cache_filling.samples(3)))
-    with pytest.raises(UsageError, match="3 clips do not fill a batch of 4"):
-        train(tmp_path, sources, {"clips": few})
+    with pytest.raises(InputError, match="3 of the 4 sequences that a batch takes") as raised:
+        train(tmp_path, sources, {"clips": few}, read=no_frames)
+    assert "0 of them held out" in str(raised.value)
+    assert "batch_clips of at most 3" in str(raised.value)
+
+
+def test_what_cannot_be_read_is_counted_when_it_leaves_too_little(tmp_path, sources):
+    """Found to be enough by the scan; that frames are broken is known only after they were encoded."""
+    samples = cache_filling.samples(12)[8:]
+    sets = {"clips": SplitSamples(samples, frozenset(sample.key for sample in samples))}
+    with pytest.raises(InputError, match="3 of the 4 sequences") as raised:
+        train(tmp_path, sources, sets)
+    assert "1 with frames that cannot be read" in str(raised.value)
 
 
 def test_the_presets_of_the_paper_differ_where_the_paper_says():

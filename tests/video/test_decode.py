@@ -46,6 +46,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 MATROSKA_ROUNDING_S = 0.001
 PIL_MEAN_LEVELS = 1.5  # measured 0.2 to 0.6; swscale's bicubic is a little sharper (C = 0.6 against 0.5)
+SAME_CUT_MEAN_LEVELS = 0.5  # smooth pictures: half a pixel beside them is one level and more
+COLOUR_LEVELS = 2  # eight bits of YUV, of limited range, tell colours apart no better
 SAME_TURN_MEAN_LEVELS = 0.5  # the same filters in the same order: only rounding of chroma may differ
 
 
@@ -206,6 +208,67 @@ def test_center_crop_cuts_the_long_side(lossless_mov: Path) -> None:
     full = decode(lossless_mov, (64, 48))[0].rgb
     assert np.array_equal(decode(lossless_mov, (48, 48), resize="center_crop")[0].rgb, full[:, 8:56])
     assert np.array_equal(decode(lossless_mov, (64, 24), resize="center_crop")[0].rgb, full[12:36])
+
+
+def clip_processor(rgb: np.ndarray, side_px: int) -> np.ndarray:
+    """Return the picture as CLIP's processor in transformers makes it: both of its roundings are down."""
+    height, width, _ = rgb.shape
+    short = min(width, height)
+    size = (side_px * width // short, side_px * height // short)
+    resized = np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
+    left, top = (size[0] - side_px) // 2, (size[1] - side_px) // 2
+    return resized[top : top + side_px, left : left + side_px]
+
+
+@pytest.mark.parametrize("name", [
+    "gps/gopro_hero5_carlsbad.mp4", "street/london_euston_hevc_vfr.mp4", "phone/rotated90_israel_iso6709.mov",
+    "odd/nasa_13013_rotated.mp4",
+])  # fmt: skip
+def test_center_crop_is_close_to_clips_processor(media: Path, name: str) -> None:
+    """None of these shapes comes out whole: cut before it is scaled, a picture is off by up to 0.7 pixels."""
+    path = media / name
+    full = decode(path, probe_video(path).display_size_wh, fps=0.1)[0].rgb
+    cut = decode(path, (224, 224), fps=0.1, resize="center_crop")[0].rgb
+    assert mean_difference(cut, clip_processor(full, 224)) < PIL_MEAN_LEVELS
+
+
+@pytest.mark.parametrize("size_wh", [(150, 205), (205, 150), (151, 152), (97, 600)])
+def test_center_crop_of_any_shape_is_placed_as_by_clips_processor(
+    clips: Path, run_ffmpeg: Callable[..., bytes], size_wh: tuple[int, int]
+) -> None:
+    width, height = size_wh
+    path = clips / f"smooth_{width}x{height}.mov"
+    # Ramps and waves show where the picture was cut, and are too smooth for one bicubic to differ from another.
+    ramp = f"nullsrc=size={width}x{height}:rate=1:duration=1,format=gbrp,geq=r=255*X/W:g=255*Y/H:b=100+30*sin(X/9+Y/7)"
+    run_ffmpeg("-f", "lavfi", "-i", ramp, "-pix_fmt", "rgb24", "-c:v", "png", path)
+    full = decode(path, size_wh)[0].rgb
+    cut = decode(path, (56, 56), resize="center_crop")[0].rgb
+    assert mean_difference(cut, clip_processor(full, 56)) < SAME_CUT_MEAN_LEVELS
+
+
+def test_a_strip_is_cut_before_it_is_scaled(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    path = clips / "strip.mov"
+    ramp = "nullsrc=size=16x4000:rate=1:duration=1,format=gbrp,geq=r=255*X/W:g=255*Y/H:b=100"
+    run_ffmpeg("-f", "lavfi", "-i", ramp, "-pix_fmt", "rgb24", "-c:v", "png", path)
+    cut = decode(path, (56, 56), resize="center_crop")[0].rgb
+    middle = decode(path, (16, 4000))[0].rgb[1992:2008]
+    expected = np.asarray(Image.fromarray(middle).resize((56, 56), Image.Resampling.BICUBIC))
+    assert mean_difference(cut, expected) < SAME_CUT_MEAN_LEVELS
+
+
+@pytest.mark.parametrize("matrix", ["bt709", "smpte170m", "bt2020nc"])
+@pytest.mark.parametrize("levels", ["tv", "pc"])
+def test_colours_are_those_that_the_stream_states(
+    clips: Path, run_ffmpeg: Callable[..., bytes], matrix: str, levels: str
+) -> None:
+    path, stored = clips / f"{matrix}_{levels}.mkv", "bt2020" if matrix == "bt2020nc" else matrix
+    to_yuv = f"scale=out_color_matrix={stored}:out_range={levels}:flags=accurate_rnd,format=yuv444p"
+    source = "color=c=0xC83C1E:size=64x48:rate=1:duration=1,format=rgb24"
+    run_ffmpeg("-f", "lavfi", "-i", source, "-vf", to_yuv, "-colorspace", matrix, "-color_range", levels,
+               "-c:v", "ffv1", path)  # fmt: skip
+    for resize in ("squash", "center_crop"):
+        rgb = decode(path, (24, 24), resize=resize)[0].rgb
+        assert np.abs(rgb.astype(int) - [0xC8, 0x3C, 0x1E]).max() <= COLOUR_LEVELS
 
 
 def test_center_crop_goes_by_the_shape_that_is_shown(

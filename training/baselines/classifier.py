@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.baselines.cells import OUTSIDE, CellPartition, hierarchy_of
+from training.execution import Execution
+from training.loop import run_loop
 
 _ROWS = 4096
 
@@ -61,27 +64,27 @@ def train_classifier(
     latlon_deg: np.ndarray,
     scenes: np.ndarray | None = None,
     *,
+    folder: Path,
     steps: int,
     batch_frames: int = 512,
     learning_rate: float = 1e-3,
     seed: int = 0,
-) -> tuple[CellClassifier, list[float]]:
-    """Train a head in place on features (N, D) of frames at (N, 2) degrees; return the classifier and the loss by step.
+    execution: Execution | None = None,
+) -> CellClassifier:
+    """Train a head in place on features (N, D) of frames at (N, 2) degrees, and return the classifier.
 
     The loss is the mean cross-entropy over the partitions, plus that of the scenes (N,) int64 if they are given. Every
-    step draws its batch and its random numbers from the seed and its own number. Frames outside a partition, whose cell
-    had too few positions, do not count there. ``features`` may be memory-mapped.
+    step draws its batch and its random numbers from the seed and its own number, so a run that was killed goes on from
+    ``folder`` as if nothing had happened. Frames outside a partition, whose cell had too few positions, do not count
+    there. ``features`` may be memory-mapped.
     """
     device = next(head.parameters()).device
     classes = np.stack([partition.classes_of(latlon_deg) for partition in partitions])
     usable = np.flatnonzero((classes != OUTSIDE).any(axis=0))
     if len(usable) == 0:
         raise ValueError("no frame lies in a cell of any partition")
-    optimizer = torch.optim.Adam(head.parameters(), lr=learning_rate)
-    head.train()
-    losses = []
-    for number in range(steps):
-        torch.manual_seed((seed * 1_000_003 + number) % 2**63)
+
+    def step(number: int) -> dict[str, Tensor]:
         rows = np.sort(np.random.default_rng((seed, number)).choice(usable, min(batch_frames, len(usable)), False))
         batch = torch.from_numpy(np.asarray(features[rows], dtype=np.float32)).to(device)
         targets = torch.from_numpy(classes[:, rows]).to(device)
@@ -89,12 +92,13 @@ def train_classifier(
         loss = cell_loss(head(batch, of_rows), targets)
         if of_rows is not None and hasattr(head, "scene_loss"):
             loss = loss + head.scene_loss(batch, of_rows)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
+        return {"loss": loss}
+
+    head.train()
+    optimizer = torch.optim.Adam(head.parameters(), lr=learning_rate)
+    run_loop("classifier", folder, head, optimizer, step, steps, lambda _: 1.0, seed=seed, execution=execution)
     head.eval()
-    return CellClassifier(head, tuple(partitions)), losses
+    return CellClassifier(head, tuple(partitions))
 
 
 def cell_loss(scores: Sequence[Tensor], classes: Tensor) -> Tensor:

@@ -126,8 +126,9 @@ def target_shares(here_deg: np.ndarray, there_deg: np.ndarray, target_km: float)
 
     A Gaussian of the chord of deviation ``target_km``: views of almost the same ground share the target.
     """
-    cosine = unit_vector(torch.from_numpy(here_deg)) @ unit_vector(torch.from_numpy(there_deg)).T
-    return functional.softmax((cosine - 1.0) * (EARTH_RADIUS_KM / target_km) ** 2, dim=-1).float()
+    # In float32 the exponent is known to 0.003 at 40 km, and thousands of places at a time cost a third.
+    cosine = unit_vector(torch.from_numpy(here_deg)).float() @ unit_vector(torch.from_numpy(there_deg)).float().T
+    return functional.softmax((cosine - 1.0) * (EARTH_RADIUS_KM / target_km) ** 2, dim=-1)
 
 
 def retrieval_loss(queries: Tensor, answers: Tensor, shares: Tensor, scale: Tensor) -> Tensor:

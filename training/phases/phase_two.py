@@ -38,7 +38,9 @@ def train_phase_two(
         rng = np.random.default_rng((seed, 4, number))
         batch = store.batch(choose_clips(recipe, len(store), rng, seed, number), rng, own)
         truth = batch.latlon_deg
-        noisy = disturb_positions(truth, rng, noise.collapse_share, noise.jitter_deg, noise.shift_deg)
+        noisy = disturb_positions(
+            truth, rng, noise.collapse_share, noise.jitter_deg, noise.shift_deg, noise.outlier_share
+        )
         with torch.no_grad(), execution.autocast(recipe.precision):
             features = branch_features(batch.features, slice(None)).to(execution.device)
             refined_features = _attend(model, features, recipe)

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from vidtag_cli.benchmark.timing import Timing
 
 
+DECIMALS_BELOW = 10.0
+"""Rates below this are shown with decimals: a full-size model on a CPU encodes less than one frame a second."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
     """What runs the networks: one benchmark for each of the names, all on one device in one precision."""
@@ -180,7 +184,7 @@ def _print_benchmark(benchmark: Benchmark) -> None:
     facts = [
         f"{printable(benchmark.video)}: {benchmark.frames} frames, model {benchmark.model}, {runs_in}, "
         f"batch {benchmark.batch_frames}, {len(benchmark.end_to_end.wall_s)} rounds",
-        "" if factor is None else f"{factor:.1f} times real time",
+        "" if factor is None else f"{_rate(factor, decimals=1)} times real time",
         "" if overlap is None else f"{overlap:.2f} times its slowest part alone",
         f"peak memory {benchmark.peak_memory_bytes / 2**20:.0f} MiB",
         "" if device_bytes is None else f"device memory {device_bytes / 2**20:.0f} MiB",
@@ -195,8 +199,12 @@ def _cells(timing: Timing) -> tuple[str, ...]:
         f"{1000.0 * timing.median_s():.1f}",
         f"{1000.0 * timing.p95_s():.1f}",
         f"{1000.0 * timing.median_core_s():.1f}",
-        "-" if rate is None else f"{rate:.0f}",
+        "-" if rate is None else _rate(rate, decimals=0),
     )
+
+
+def _rate(rate: float, decimals: int) -> str:
+    return f"{rate:.2f}" if rate < DECIMALS_BELOW else f"{rate:.{decimals}f}"
 
 
 def _print_comparisons(comparisons: list[Comparison]) -> None:

@@ -38,6 +38,8 @@ def examine_machine() -> dict[str, Any]:
     problems = [f"{name}: {package['problem']}" for name, package in packages.items() if package["problem"]]
     problems += [f"ffmpeg: {ffmpeg['problem']}"] if ffmpeg["problem"] else []
     problems += [] if any(engine["usable"] for engine in engines) else ["no engine can run here"]
+    engine_cache = _engine_cache()
+    problems += [engine_cache["problem"]] if engine_cache["problem"] else []
     problems += [f"model {model['name']}: {model['problem']}" for model in models if model["problem"]]
     return {
         "ok": not problems,
@@ -48,6 +50,7 @@ def examine_machine() -> dict[str, Any]:
         "packages": packages,
         "ffmpeg": ffmpeg,
         "engines": engines,
+        "engine_cache": engine_cache,
         "models": models,
         "default_model": _default_model(),
         "folders": _folders(),
@@ -97,6 +100,17 @@ def _engines() -> list[dict[str, Any]]:
     return [{field: getattr(status, field) for field in fields} for status in available_engines()]
 
 
+def _engine_cache() -> dict[str, Any]:
+    from vidtag_cli.engines.cache_limit import cache_limit_bytes, stored_bytes
+    from vidtag_cli.engines.engine_files import engine_folder
+
+    found = {"bytes": stored_bytes(engine_folder()), "limit_bytes": None, "problem": ""}
+    try:
+        return found | {"limit_bytes": cache_limit_bytes()}
+    except VidtagError as error:
+        return found | {"problem": str(error)}
+
+
 def _models() -> list[dict[str, str]]:
     from vidtag_cli.bundle.integrity import verify_bundle
     from vidtag_cli.bundle.registry import list_models
@@ -140,7 +154,9 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(f"  {name} on {device}: {'ready' if engine['usable'] else reason}")
         if engine["builds_for"]:
             lines.append(f"    builds engines ahead of time for {', '.join(engine['builds_for'])}")
-    lines += ["", "models"]
+    cache = found["engine_cache"]
+    limit = cache["problem"] or f"of {cache['limit_bytes'] / 1e9:g} GB at most"
+    lines += [f"  built engines: {cache['bytes'] / 1e9:.1f} GB {limit}", "", "models"]
     lines += [f"  {m['name']} ({m['origin']}): {m['problem'] or 'hashes right'}, {m['path']}" for m in found["models"]]
     default = found["default_model"]
     lines += [f"  default: {default['note'] or default['path']}", "", "folders"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vidtag_cli.bundle.folders import cache_dir
 from vidtag_cli.engines.build_observer import BuildObserver
+from vidtag_cli.engines.cache_limit import LIMIT_VARIABLE, cache_limit_bytes, make_room
 from vidtag_cli.engines.engine_build import BuildRequest, build_engine
 from vidtag_cli.engines.engine_key import digest_of, engine_facts
 from vidtag_cli.engines.peak_memory import PeakMemory
@@ -35,9 +37,14 @@ class ReadyEngine:
     is_new: bool
 
 
+def engine_folder() -> Path:
+    """Return the folder of engines in the user's cache folder; it may not exist yet."""
+    return cache_dir() / "engines"
+
+
 def engine_store() -> SealedStore:
     """Return the store of engines in the user's cache folder."""
-    return SealedStore(cache_dir() / "engines", seal_key(seal_key_path()))
+    return SealedStore(engine_folder(), seal_key(seal_key_path()))
 
 
 def ready_engine(
@@ -80,6 +87,7 @@ def _from_file(found: SealedFile, key: str, name: str) -> ReadyEngine:
 def _build(
     request: BuildRequest, observer: BuildObserver, store: SealedStore, facts: dict[str, Any], key: str
 ) -> ReadyEngine:
+    limit_bytes = cache_limit_bytes()  # refused before the build and not after it
     timing_name = digest_of({n: facts[n] for n in ("library", "library_version", "target", "platform")}) + TIMING_SUFFIX
     timing = store.load(timing_name)
     started = time.perf_counter()
@@ -92,6 +100,17 @@ def _build(
     sha256 = store.save(name, content, {"engine": facts, "build": build})
     if built.timing_cache is not None:
         store.save(timing_name, built.timing_cache, {})
+    _make_room(store, limit_bytes, observer)
     return ReadyEngine(
         built.content, key, name, sha256, content.nbytes, build["seconds"], memory.peak_bytes, is_new=True
     )
+
+
+def _make_room(store: SealedStore, limit_bytes: int, observer: BuildObserver) -> None:
+    removed = make_room(store.folder, limit_bytes)
+    if removed:
+        size_gb = sum(file.size_bytes for file in removed) / 1e9
+        observer.say(
+            f"removed {len(removed)} files ({size_gb:.1f} GB) unused for longest from the cache of engines, which "
+            f"takes at most {limit_bytes / 1e9:g} GB: set {LIMIT_VARIABLE} for more"
+        )

@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,10 @@ class SealedStore:
             ) from error
 
     def load(self, name: str) -> SealedFile | Refusal:
-        """Return a file that was sealed here and is unchanged, or why there is none."""
+        """Return a file that was sealed here and is unchanged, or why there is none.
+
+        The file's time of change becomes that of its last use, by which ``cache_limit`` goes.
+        """
         path = self.folder / name
         if not path.exists() and not path.is_symlink():
             return Refusal("")
@@ -86,6 +89,8 @@ class SealedStore:
         sha256 = hashlib.sha256(content).hexdigest()
         if sha256 != manifest.get("sha256"):
             return Refusal("it was cut short or changed since it was built")
+        with suppress(OSError):  # a cache that cannot be written is good to load from all the same
+            os.utime(path, follow_symlinks=False)
         return SealedFile(content, sha256, manifest["facts"])
 
     def save(self, name: str, content: bytes | memoryview, facts: Mapping[str, Any]) -> str:

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_with_posterior
+from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule
 from vidtag_cli.pipeline.credible_radius import credible_radii_km
+from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.windows import Outputs
 from vidtag_cli.track import Candidate, TrackPoint
-
-SEARCHED_POINTS = 128
-"""Gallery points looked at for each frame; neighbours among them are merged into places."""
 
 QUERIES_AT_ONCE = 64
 
@@ -39,9 +37,7 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
     for begin in range(0, len(embedding), QUERIES_AT_ONCE):
         chosen = slice(begin, begin + QUERIES_AT_ONCE)
         queries = embedding[chosen]
-        scores, indices, summary = search_with_posterior(
-            session.gallery, queries, SEARCHED_POINTS, session.rule.posterior_scale
-        )
+        scores, indices, summary = rank_points(session, queries)
         masses = point_mass(session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition)
         radii_km = _radii_km(session, queries, indices[:, 0], summary)
         for row in range(len(queries)):

@@ -41,6 +41,14 @@ straight from YUV to RGB is not vectorised and takes twice as long. Keeping eigh
 level.
 """
 
+MAX_ELONGATION = 8
+"""A picture more than this many times as long as the one asked for loses its ends before it is scaled: scaled whole, a
+strip of 16 x 10,000 pixels would take 100 MB. None of what it loses would have been kept.
+"""
+
+ROUNDING_SLACK = 1e-6
+"""Sides that come out whole must not be rounded down for the sake of a pixel's shape that is no binary fraction."""
+
 DOWNLOADED_FORMATS = "nv12|p010le"
 """8 and 10 bits, as a graphics card hands them out."""
 
@@ -174,14 +182,33 @@ def _upright(frames: Any, info: VideoInfo) -> Any:
 
 def _picture(frames: Any, size_wh: tuple[int, int], resize: Resize) -> Any:
     width_px, height_px = size_wh
-    if resize == "center_crop":
-        # Cropping first keeps a very long picture from being enlarged before it is cut.
-        aspect = f"{width_px}/{height_px}"
-        frames = frames.filter("crop", w=f"min(iw,ih*{aspect}/sar)", h=f"min(ih,iw*sar/({aspect}))")
-    scaled = frames.filter("scale", w=width_px, h=height_px, flags=SCALE_FLAGS).filter(
-        "format", pix_fmts=SCALED_FORMATS
-    )
+    is_cut = resize == "center_crop"
+    if is_cut:
+        frames = _shortened(frames, width_px / height_px)
+    scaled_wh = _covering_size(width_px, height_px) if is_cut else (width_px, height_px)
+    scaled = frames.filter("scale", w=scaled_wh[0], h=scaled_wh[1], flags=SCALE_FLAGS)
+    scaled = scaled.filter("format", pix_fmts=SCALED_FORMATS)
+    if is_cut:
+        # Of an odd number of pixels too many, the smaller half goes on the left and above, as in CLIP's processor.
+        scaled = scaled.filter("crop", w=width_px, h=height_px, x="floor((iw-ow)/2)", y="floor((ih-oh)/2)")
     return scaled.filter("scale", flags=SCALE_FLAGS).filter("format", pix_fmts="rgb24")
+
+
+def _shortened(frames: Any, aspect: float) -> Any:
+    """Return frames without the ends of pictures too long to be scaled whole."""
+    wide, high = f"ih*{MAX_ELONGATION * aspect}/sar", f"iw*sar*{MAX_ELONGATION / aspect}"
+    return frames.filter("crop", w=f"min(iw,{wide})", h=f"min(ih,{high})", exact=1)
+
+
+def _covering_size(width_px: int, height_px: int) -> tuple[str, str]:
+    """Return width and height, as expressions, of the shown picture scaled until it just covers so many pixels.
+
+    The long side is rounded down, as CLIP's processor does: rounded otherwise, or cut before it is scaled, the picture
+    would be off by up to 0.7 pixels.
+    """
+    width = f"max({width_px},floor({height_px}*iw*sar/ih+{ROUNDING_SLACK}))"
+    height = f"max({height_px},floor({width_px}*ih/(iw*sar)+{ROUNDING_SLACK}))"
+    return width, height
 
 
 def _system_ffmpeg() -> Path:

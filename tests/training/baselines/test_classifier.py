@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,12 @@ def partitions_of(toy, levels=LEVELS):
     return [cells_at_level(toy[0][1], level) for level in levels]
 
 
+def logged_losses(folder):
+    """Return the mean loss of each 20 steps, as the log of the loop has it."""
+    with (folder / "log.csv").open() as log:
+        return [float(line["loss"]) for line in csv.DictReader(log)]
+
+
 def heads(partitions):
     cells = [len(partition) for partition in partitions]
     return {
@@ -46,15 +54,16 @@ def heads(partitions):
 
 
 @pytest.mark.parametrize("name", ["flat", "scenes", "query decoder"])
-def test_each_head_learns_where_pictures_are(toy, name):
+def test_each_head_learns_where_pictures_are(toy, name, tmp_path):
     partitions = partitions_of(toy, LEVELS if name != "flat" else LEVELS[-1:])
     torch.manual_seed(0)
     head = heads(partitions)[name]()
     (features, latlon, scenes), (test_features, test_latlon, test_scenes) = toy
-    classifier, losses = train_classifier(
-        head, partitions, features, latlon, scenes, steps=STEPS, batch_frames=128, learning_rate=5e-3
+    classifier = train_classifier(
+        head, partitions, features, latlon, scenes, folder=tmp_path, steps=STEPS, batch_frames=128, learning_rate=5e-3
     )
-    assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:10])
+    losses = logged_losses(tmp_path)
+    assert losses[-1] < 0.3 * losses[0]
     for given_scenes in (test_scenes, None):  # a scene that is not given must be recognised
         located = classifier.locate(test_features, given_scenes)
         right = partitions[-1].classes_of(located) == partitions[-1].classes_of(test_latlon)
@@ -69,15 +78,26 @@ def test_a_clip_is_where_its_frames_agree(toy):
     assert classifier.clip_class(frames) == classifier.probabilities(frames).sum(axis=0).argmax()
 
 
-def test_equal_seeds_train_equal_heads(toy):
+def trained_head(toy, folder, seed, steps=5, stop_after=None):
+    """Return a head's weights after some steps, in one go or stopped in between as a kill would."""
     partitions = partitions_of(toy, (6,))
     features, latlon, _ = toy[0]
-    losses = []
-    for seed in (1, 1, 2):
+    for until in filter(None, (stop_after, steps)):
         torch.manual_seed(0)
-        head = FlatHead(FEATURES, len(partitions[0]))
-        losses.append(train_classifier(head, partitions, features, latlon, steps=5, seed=seed)[1])
-    assert losses[0] == losses[1] != losses[2]
+        head = FlatHead(FEATURES, len(partitions[0]), hidden=(8,))
+        train_classifier(head, partitions, features, latlon, folder=folder, steps=until, seed=seed)
+    return torch.cat([weight.detach().flatten() for weight in head.parameters()])
+
+
+def test_equal_seeds_train_equal_heads(toy, tmp_path):
+    one, again, other = (trained_head(toy, tmp_path / str(run), seed) for run, seed in enumerate((1, 1, 2)))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_a_head_that_was_stopped_goes_on_to_the_same_weights(toy, tmp_path):
+    whole = trained_head(toy, tmp_path / "whole", seed=1)
+    assert torch.equal(trained_head(toy, tmp_path / "stopped", seed=1, stop_after=2), whole)
 
 
 def test_probabilities_are_multiplied_along_the_hierarchy(toy):
@@ -112,12 +132,11 @@ def test_frames_outside_a_partition_do_not_count():
     assert torch.equal(cell_loss(scores, classes), expected)
 
 
-def test_no_frame_in_any_cell_is_an_error(toy):
+def test_no_frame_in_any_cell_is_an_error(toy, tmp_path):
     partitions = partitions_of(toy, (6,))
+    head = FlatHead(FEATURES, len(partitions[0]))
     with pytest.raises(ValueError, match="no frame"):
-        train_classifier(
-            FlatHead(FEATURES, len(partitions[0])), partitions, np.zeros((2, FEATURES)), np.zeros((2, 2)), steps=1
-        )
+        train_classifier(head, partitions, np.zeros((2, FEATURES)), np.zeros((2, 2)), folder=tmp_path, steps=1)
 
 
 def test_no_features_have_no_positions(toy):

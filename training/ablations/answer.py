@@ -1,0 +1,74 @@
+"""The answers of a trained row on flights, kept as predictions files that ``evaluate`` reads too."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from training.ablations.classify import frame_rows
+from training.ablations.flights import FlightSet
+from training.ablations.recipe import Recipe, identify
+from training.baselines.classifier import CellClassifier
+from training.evaluation.predict import NamedGallery, QueryClips, predict
+from training.evaluation.predictions import PredictionInfo, Predictions, join_clips, load_predictions, save_predictions
+from training.model.vidtag import VidTag
+from training.retrieval import predict_clips
+from training.seam import both_longitudes
+from vidtag_cli.gallery.build import canonical_latlon
+
+Train = Callable[[], VidTag | CellClassifier]
+
+
+def answer(recipe: Recipe, train: Train, flights: FlightSet, gallery: NamedGallery, out: Path) -> Predictions:
+    """Return a row's predictions on flights, from the file of an earlier run where there is one; only otherwise is the
+    row trained.
+    """
+    path = answer_path(recipe, flights, gallery, out)
+    if path.is_file():
+        return load_predictions(path)
+    model = train()
+    if isinstance(model, CellClassifier):
+        found = _classify(recipe, model, flights)
+    else:
+        found = _retrieve(recipe, model, flights, gallery)
+    save_predictions(found, path)
+    return found
+
+
+def answer_path(recipe: Recipe, flights: FlightSet, gallery: NamedGallery, out: Path) -> Path:
+    """Return where a row's predictions lie, named after all that decides about them."""
+    document = recipe.answers() | {"flights": flights.identity.listing, "gallery": _gallery_name(recipe, gallery)}
+    folder = out / "predictions" / recipe.row.name / f"seed-{recipe.config.seed}" / identify(document)
+    return folder / f"{flights.name}.npz"
+
+
+def _retrieve(recipe: Recipe, model: VidTag, flights: FlightSet, gallery: NamedGallery) -> Predictions:
+    row = recipe.row
+
+    def locate(asked: FlightSet, latlon_deg: np.ndarray) -> Iterable[np.ndarray]:
+        places = latlon_deg
+        if row.both_longitudes:
+            places = both_longitudes(places)
+        found = predict_clips(model, asked.store, places, branch=recipe.branch, refine=row.refine)
+        return canonical_latlon(found.reshape(-1, 2)).reshape(found.shape)
+
+    clips = QueryClips(f"flyover {flights.name}", flights.keys, list(flights.store.latlon_deg))
+    return predict(row.title, locate, flights, clips, gallery)
+
+
+def _classify(recipe: Recipe, classifier: CellClassifier, flights: FlightSet) -> Predictions:
+    truth = flights.store.latlon_deg
+    located = classifier.locate(frame_rows(flights.store.features, recipe.branch)).reshape(truth.shape)
+    levels = recipe.row.cells.levels if recipe.row.cells else ()
+    info = PredictionInfo(recipe.row.title, f"flyover {flights.name}", f"S2 cells of level {max(levels)}")
+    return join_clips(info, flights.keys, list(truth), list(located))
+
+
+def _gallery_name(recipe: Recipe, gallery: NamedGallery) -> str:
+    """Return a hash of the places that are searched; a classifier searches none."""
+    if recipe.row.cells is not None:
+        return ""
+    return hashlib.sha256(np.ascontiguousarray(gallery.latlon_deg, "<f8").tobytes()).hexdigest()

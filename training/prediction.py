@@ -1,0 +1,196 @@
+"""A finished run's answers on data sets: the predictions files that ``python -m training evaluate`` reads."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from training.checkpoint import WEIGHTS_FILE, load_weights
+from training.config import TrainingConfig, config_from_json
+from training.data.sampling import centre_frames
+from training.evaluation.predict import NamedGallery, QueryClips, predict, validation_gallery
+from training.evaluation.predictions import PLACE_LEVELS, ClassCentres, save_predictions
+from training.feature_cache.listing import CacheListing
+from training.feature_cache.store import FeatureCache
+from training.held_out import clips_among
+from training.model.dual_encoder import DualFrameEncoder
+from training.model.vidtag import VidTag, build_heads
+from training.phases.phase_one import branch_features
+from training.retrieval import best_places, embed_gallery
+from training.seam import both_longitudes
+from vidtag_cli.errors import InputError
+from vidtag_cli.gallery.build import canonical_latlon
+
+_log = logging.getLogger("training")
+
+_PAPER_NAMES = {"cityguessr": "cityguessr68k"}
+"""What the paper's tables call a data set, where it is not the name of its loader."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedHeads:
+    """A run's model without backbones, its configuration and gallery, and by data set the keys it did not train on."""
+
+    model: VidTag
+    config: TrainingConfig
+    gallery_latlon_deg: np.ndarray
+    held_out: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """``frames`` of each sequence from the middle of equal cells, 0 for all; whether GeoRefiner has the last word.
+
+    ``gallery`` is ``run``, ``validation`` (the true positions themselves: a leak that must be allowed) or an ``.npy``
+    file of places (G, 2).
+    """
+
+    frames: int = 0
+    refine: bool = True
+    gallery: str = "run"
+    allow_leak: bool = False
+
+
+def predict_sets(
+    run: Path, caches: Mapping[str, FeatureCache], out: Path, options: PredictOptions, device: torch.device
+) -> list[Path]:
+    """Write ``NAME.npz`` into ``out`` for each data set by name and return the files.
+
+    Of a data set that the run was trained on only the held-out sequences are asked, of any other all. Sequences shorter
+    than the clips of training are left out, as in training. Raises InputError for a folder that is no finished run,
+    features of other backbones, or a data set with no sequence to ask; UsageError for a gallery that holds the answers.
+    """
+    trained = open_heads(run)
+    trained.model.to(device)
+    written = []
+    for name, cache in caches.items():
+        if cache.identity.feature_dim != trained.config.model.feature_dim:
+            raise InputError(f"{name}: its features are not of the backbones of {run}; encode it with them")
+        clips = _clips_to_ask(trained, name, cache)
+        written.append(_predict_set(trained, name, cache, clips, options, out / f"{name}.npz"))
+        _log.info("%s: %d sequences located", written[-1], len(clips))
+    return written
+
+
+def open_heads(run: Path) -> TrainedHeads:
+    """Return what a finished run left in its folder ``final``; raises InputError when it is not finished."""
+    final = run / "final" if (run / "final").is_dir() else run
+    needed = (WEIGHTS_FILE, "config.json", "gallery_latlon.npy", "splits.json")
+    missing = [name for name in needed if not (final / name).is_file()]
+    if missing:
+        raise InputError(f"{final}: {', '.join(missing)} missing: no finished training run; continue it")
+    config = config_from_json((final / "config.json").read_text("utf-8"), str(final / "config.json"))
+    model = build_heads(config.model, DualFrameEncoder(nn.Identity(), nn.Identity()))
+    weights = load_weights(final / WEIGHTS_FILE)
+    model.load_state_dict({name: value for name, value in weights.items() if not name.startswith("dual_encoder.")})
+    splits = json.loads((final / "splits.json").read_text("utf-8"))
+    held_out = {name: frozenset(split["held_out"]) for name, split in splits.items()}
+    return TrainedHeads(model.eval(), config, np.load(final / "gallery_latlon.npy", allow_pickle=False), held_out)
+
+
+def _clips_to_ask(trained: TrainedHeads, name: str, cache: FeatureCache) -> np.ndarray:
+    frames = trained.config.clips.frames
+    keys = trained.held_out.get(name, frozenset(clip.key for clip in cache.listing.clips))
+    clips = clips_among(cache, frames, keys)
+    if not len(clips):
+        whose = "held-out sequence" if name in trained.held_out else "sequence"
+        raise InputError(
+            f"{name}: no {whose} of at least {frames} frames that could be read ({len(keys)} listed, "
+            f"{len(cache.failed)} unreadable): there is nothing to predict; give more data"
+        )
+    return clips
+
+
+def _predict_set(
+    trained: TrainedHeads, name: str, cache: FeatureCache, clips: np.ndarray, options: PredictOptions, path: Path
+) -> Path:
+    rows = [_rows_of(cache.listing, int(clip), options.frames) for clip in clips]
+    listing = cache.listing
+    queries = QueryClips(
+        _PAPER_NAMES.get(name, name),
+        tuple(listing.clips[clip].key for clip in clips),
+        [listing.latlon_deg[own] for own in rows],
+        _places(listing, clips),
+        _centres(listing),
+    )
+    gallery = _gallery(trained, queries, options)
+
+    def locate(store: FeatureCache, places_latlon_deg: np.ndarray) -> Iterator[np.ndarray]:
+        return locate_sequences(trained.model, store, rows, places_latlon_deg, refine=options.refine)
+
+    title = trained.config.name if options.refine else f"{trained.config.name}, Phase I"
+    found = predict(title, locate, cache, queries, gallery, allow_leak=options.allow_leak)
+    save_predictions(found, path)
+    return path
+
+
+@torch.no_grad()
+def locate_sequences(
+    model: VidTag, cache: FeatureCache, rows: Sequence[np.ndarray], gallery_latlon_deg: np.ndarray, *, refine: bool
+) -> Iterator[np.ndarray]:
+    """Yield the positions (T, 2) of each sequence, given by its rows (T,) of the cache, all frames seen at once."""
+    is_sphere = model.location_encoder.kind == "sphere"
+    places = gallery_latlon_deg if is_sphere else both_longitudes(gallery_latlon_deg)
+    gallery = embed_gallery(model, places)
+    for own in rows:
+        features = branch_features(cache.rows(own)[None], slice(None)).to(gallery.device)
+        attended, embedding = model.embed_frames(features)  # (1, T, D), (1, T, E)
+        best = best_places(embedding[0], gallery)
+        if refine:
+            best = best_places(model.georefiner(attended, gallery[best][None])[0], gallery)
+        yield canonical_latlon(places[best.cpu().numpy()])
+
+
+def _gallery(trained: TrainedHeads, queries: QueryClips, options: PredictOptions) -> NamedGallery:
+    if options.gallery == "validation":
+        return validation_gallery(queries)
+    if options.gallery == "run":
+        spacing_km = trained.config.gallery.spacing_km
+        return NamedGallery(f"{spacing_km:g} km grid", trained.gallery_latlon_deg, spacing_km)
+    path = Path(options.gallery)
+    try:
+        places = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no gallery: 'run', 'validation' or an .npy file of places is wanted") from error
+    if places.ndim != 2 or places.shape[1] != 2 or not len(places):
+        raise InputError(f"{path}: places are (G, 2) degrees, latitude first; this array is {places.shape}")
+    return NamedGallery(path.stem, places.astype(np.float64))
+
+
+def _rows_of(listing: CacheListing, clip: int, frames: int) -> np.ndarray:
+    first, after = int(listing.offsets[clip]), int(listing.offsets[clip + 1])
+    if 0 < frames < after - first:
+        return first + centre_frames(after - first, frames)
+    return np.arange(first, after)
+
+
+def _places(listing: CacheListing, clips: np.ndarray) -> np.ndarray | None:
+    """Return the names (C, 4) from city to continent; None where the data set names no place."""
+    if all(listing.clips[clip].place is None for clip in clips):
+        return None
+    return np.array([_names(listing.clips[clip].place) for clip in clips])
+
+
+def _centres(listing: CacheListing) -> ClassCentres | None:
+    """Return the cities' centres of a data set whose clips all stand at one, as those of CityGuessr68k; else None."""
+    centres: dict[tuple[str, ...], tuple[float, float]] = {}
+    for number, clip in enumerate(listing.clips):
+        names = tuple(_names(clip.place))
+        own = listing.latlon_deg[listing.offsets[number] : listing.offsets[number + 1]]
+        if not names[0] or (own != own[0]).any():
+            return None
+        here = (float(own[0, 0]), float(own[0, 1]))
+        if centres.setdefault(names, here) != here:
+            return None
+    return ClassCentres(np.array(list(centres)), np.array(list(centres.values()))) if centres else None
+
+
+def _names(place: Mapping[str, str | None] | None) -> list[str]:
+    return [(place or {}).get(level) or "" for level in PLACE_LEVELS]
