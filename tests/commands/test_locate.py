@@ -101,6 +101,18 @@ def test_nothing_is_overwritten_without_force(vidtag, clip, model):
     assert (vidtag.folder / "t.gpx").read_text() != "mine"
 
 
+def test_a_path_is_named_in_every_output(vidtag, clip, model):
+    arguments = ("locate", clip, "--model", model, "--smooth", "viterbi", "--max-speed-kmh", "90")
+    done = vidtag(*arguments, "--out", "t.gpx", "--out", "t.kml", "--out", "t.geojson")
+    assert done.returncode == 0, done.stderr
+    named = "viterbi (at most 90 km/h)"
+    for name in ("t.gpx", "t.kml", "t.geojson", "t.report.json"):
+        assert named in (vidtag.folder / name).read_text("utf-8"), name
+    report = json.loads((vidtag.folder / "t.report.json").read_text("utf-8"))
+    assert report["method"]["parameters"]["max_speed_km_h"] == 90.0
+    assert report["summary"]["track_smoothing"] == named
+
+
 def test_the_input_is_never_an_output(vidtag, clip, model):
     link = vidtag.folder / "link.gpx"
     link.symlink_to(clip)
@@ -201,7 +213,8 @@ def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
 @pytest.mark.parametrize("arguments", [
     [], ["clip.mp4", "--out", "a.gpx", "--out-dir", "."], ["clip.mp4", "--fps", "1", "--all-frames"],
     ["clip.mp4", "--format", "gpx"], ["clip.mp4", "--out", "a.xyz"], ["-"],
-    ["clip.mp4", "--out", "a.gpx", "--geojson-shape", "line"],
+    ["clip.mp4", "--out", "a.gpx", "--geojson-shape", "line"], ["clip.mp4", "--max-speed-kmh", "90"],
+    ["clip.mp4", "--smooth", "viterbi", "--max-speed-kmh", "0"],
 ])  # fmt: skip
 def test_contradictions_are_wrong_usage(vidtag, arguments):
     assert vidtag("locate", *arguments).returncode == 2

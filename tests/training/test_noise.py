@@ -86,3 +86,20 @@ def test_the_pole_is_stepped_over():
 
 def test_the_same_seed_draws_the_same_noise():
     assert np.array_equal(disturb(clips()), disturb(clips()))
+
+
+def test_a_share_of_the_frames_may_be_somewhere_else():
+    """The share is drawn per clip, uniformly; what stands there is a true place of the batch, not an invented one."""
+    rng = np.random.default_rng(1)
+    truth = np.stack([rng.uniform(-60.0, 60.0, (2000, 8)), rng.uniform(-170.0, 170.0, (2000, 8))], -1)
+    noisy = disturb(truth, collapse_share=0.0, outlier_share=(0.0, 0.6))
+    moved = haversine_km(noisy, truth) > 100.0  # jitter and shift stay below 50 km
+    assert abs(moved.mean() - 0.3) < 0.02
+    assert moved.mean(1).std() > 0.15  # shares differ from clip to clip
+    known = {tuple(place) for place in truth.reshape(-1, 2)}
+    assert {tuple(place) for place in noisy[moved]} <= known
+
+
+def test_without_outliers_the_draws_are_those_of_the_paper():
+    truth = clips()[:100]
+    assert np.array_equal(disturb(truth), disturb(truth, outlier_share=(0.0, 0.0)))

@@ -12,12 +12,13 @@ from training.ablations.recipe import Recipe, identify, location_recipe
 from training.ablations.run_folder import FlyoverRun
 from training.checkpoint import load_weights, save_weights, write_json
 from training.clips import ClipSource
-from training.flyover.rows import Row, train_row
 from training.model.dual_encoder import DualFrameEncoder
+from training.model.frame_mlp import FrameMlp
 from training.model.location_encoder import LocationEncoder
 from training.model.tempgeo import TempGeo
 from training.model.vidtag import VidTag, build_heads, build_location_encoder
 from training.phases.locations import fit_locations
+from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
 from vidtag_cli.errors import UsageError
 
@@ -48,9 +49,18 @@ def _train_phase_one(recipe: Recipe, run: FlyoverRun, out: Path) -> VidTag:
         base.location_encoder = _fit_locations(recipe, run, out / "locations" / identify(recipe.locations()))
     with torch.no_grad():  # flyover's own rows start from the scale that the backbones were trained to
         base.log_logit_scale.copy_(run.heads.log_scales.mean())
-    row = Row(recipe.row.name, recipe.branch, recipe.row.tempgeo)
-    # train_row is annotated for whole flights and asks no more of them than a ClipSource has.
-    return train_row(base, row, config, _clips(recipe, run.sets["train"]), folder)  # type: ignore[arg-type]
+    torch.manual_seed(config.seed)
+    base.frame_mlp = FrameMlp((recipe.width, *config.model.mlp_hidden, config.model.embed_dim))
+    if not recipe.row.tempgeo:
+        base.tempgeo = None
+    finished = folder / "phase_one.safetensors"
+    if finished.is_file():
+        base.load_state_dict(load_weights(finished))
+        return base
+    clips, name = _clips(recipe, run.sets["train"]), f"phase_one {recipe.row.name}"
+    train_phase_one(base, config.phase_one, clips, folder, config.seed, branch=recipe.branch, name=name)
+    save_weights(finished, base.state_dict())
+    return base
 
 
 def _fit_locations(recipe: Recipe, run: FlyoverRun, folder: Path) -> LocationEncoder:

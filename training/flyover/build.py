@@ -14,16 +14,16 @@ from training.checkpoint import load_weights, save_weights, write_json
 from training.config import TrainingConfig, config_json
 from training.features import FeatureStore, cache_flights
 from training.flyover.calibrate import calibrate
-from training.flyover.evaluate import REGIONS, RowResult, markdown_table, measure
+from training.flyover.evaluate import REGIONS, measure
 from training.flyover.flights import draw_flights
 from training.flyover.gallery import SPACING_KM, flyover_gallery
-from training.flyover.imagery import STYLES, load_textures
-from training.flyover.rows import Row, ablation_rows, train_row
+from training.flyover.imagery import load_textures
 from training.flyover.scene import render_clips
 from training.model.vidtag import VidTag, build_model
 from training.phases.backbones import BranchHeads, build_branch_heads, pretrain_backbones
 from training.phases.balance import balance_branches_
 from training.phases.locations import fit_locations
+from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
 from training.retrieval import predict_clips
 from training.rounding import round_weights_
@@ -52,11 +52,11 @@ def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> 
     model, heads = train_backbones(config, folder, textures)
     stores = cache_all(model, config, folder, textures)
     start_locations(model, heads, config, folder, stores["train"])
-    rows = train_full(model, config, folder, stores["train"])
-    write_final(rows["georefiner"][1], config, folder, stores, textures)
-    _log.info("%s: ready for export; the ablation rows follow", folder / "final")
-    rows |= train_ablations(model, config, folder, stores["train"])
-    write_results(evaluate_rows(rows, config, stores), folder / "final")
+    train_phases(model, config, folder, stores["train"])
+    write_final(model, config, folder, stores, textures)
+    _log.info(
+        "%s: ready for export; 'python -m training ablations --run %s' makes the tables", folder / "final", folder
+    )
 
 
 def write_final(
@@ -81,15 +81,6 @@ def write_final(
     flights = draw_flights(config.flight_recipe(), 1, np.random.default_rng((config.seed, _STREAMS["parity"])))
     frames = render_clips(textures, flights, config.model.frame_size_px, np.random.default_rng(config.seed))[0]
     np.save(final / "parity_frames.npy", frames.cpu().numpy())
-
-
-def write_results(results: dict[str, dict[str, RowResult]], final: Path) -> None:
-    """Write the ablation tables as JSON and Markdown."""
-    write_json(final / "results.json", {
-        name: {subset: dataclasses.asdict(result) for subset, result in subsets.items()}
-        for name, subsets in results.items()
-    })  # fmt: skip
-    (final / "results.md").write_text(results_markdown(results), "utf-8")
 
 
 def train_backbones(config: TrainingConfig, folder: Path, textures: Tensor) -> tuple[VidTag, BranchHeads]:
@@ -152,60 +143,20 @@ def cache_all(model: VidTag, config: TrainingConfig, folder: Path, textures: Ten
     }
 
 
-def train_full(
-    base: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore
-) -> dict[str, tuple[Row, VidTag]]:
-    """Return the rows that are stages of the full model: Phase I with TempGeo, and GeoRefiner on top of it."""
-    rows = {row.name: row for row in ablation_rows(config)}
-    first = train_row(base, rows["tempgeo"], config, store, folder / "tempgeo")
-    refined = _refine(first, config, folder / "georefiner", store)
-    return {"tempgeo": (rows["tempgeo"], refined), "georefiner": (rows["georefiner"], refined)}
-
-
-def train_ablations(
-    base: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore
-) -> dict[str, tuple[Row, VidTag]]:
-    """Return the rows without TempGeo, each with a Phase I of its own."""
-    rows = [row for row in ablation_rows(config) if not row.tempgeo]
-    return {row.name: (row, train_row(base, row, config, store, folder / row.name)) for row in rows}
-
-
-def _refine(model: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore) -> VidTag:
-    """Return the model with GeoRefiner trained on top of its Phase I, all weights on the half-precision grid."""
-    finished = folder / "phase_two.safetensors"
-    round_weights_(model)
+def train_phases(model: VidTag, config: TrainingConfig, folder: Path, store: FeatureStore) -> None:
+    """Train Phase I and GeoRefiner on top of it, in place; all weights end on the half-precision grid."""
+    finished = folder / "phase_one.safetensors"
     if finished.is_file():
         model.load_state_dict(load_weights(finished))
     else:
-        train_phase_two(model, config.phase_two, config.noise, store, folder, config.seed)
+        torch.manual_seed(config.seed)
+        train_phase_one(model, config.phase_one, store, folder / "phase_one", config.seed)
+        save_weights(finished, model.state_dict())
+    round_weights_(model)
+    finished = folder / "phase_two.safetensors"
+    if finished.is_file():
+        model.load_state_dict(load_weights(finished))
+    else:
+        train_phase_two(model, config.phase_two, config.noise, store, folder / "phase_two", config.seed)
         round_weights_(model)
         save_weights(finished, model.state_dict())
-    return model
-
-
-def evaluate_rows(
-    rows: dict[str, tuple[Row, VidTag]], config: TrainingConfig, stores: dict[str, FeatureStore]
-) -> dict[str, dict[str, RowResult]]:
-    """Return for every row the metrics over all test flights, by imagery style, and over each region."""
-    gallery = flyover_gallery(config.flight_recipe())
-    results: dict[str, dict[str, RowResult]] = {}
-    for name in (row.name for row in ablation_rows(config)):
-        row, model = rows[name]
-        predicted = predict_clips(model, stores["test"], gallery, branch=row.branch, refine=row.refine)
-        results[name] = {"test": measure(stores["test"], predicted)}
-        for index, style in enumerate(STYLES):
-            results[name][style] = measure(stores["test"], predicted, stores["test"].style == index)
-        for region in REGIONS:
-            regional = predict_clips(model, stores[region], gallery, branch=row.branch, refine=row.refine)
-            results[name][region] = measure(stores[region], regional)
-        _log.info("%s: median %.1f km", name, results[name]["test"].median_km)
-    return results
-
-
-def results_markdown(results: dict[str, dict[str, RowResult]]) -> str:
-    """Return all tables of :func:`evaluate_rows` as Markdown, one heading a set of flights."""
-    subsets = next(iter(results.values()))
-    parts = []
-    for subset in subsets:
-        parts.append(f"## {subset}\n\n{markdown_table({name: row[subset] for name, row in results.items()})}")
-    return "\n".join(parts)

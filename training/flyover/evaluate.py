@@ -1,4 +1,4 @@
-"""Held-out flights: the metrics of every ablation row, by imagery, over the antimeridian and in the far north."""
+"""Held-out flights: the metrics that a bundle carries, and the regions that are looked at by themselves."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REGIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class RowResult:
-    """Metrics of one row over one set of flights; distances in kilometres, DFD and MRD also in the paper's degrees."""
+class FlightMetrics:
+    """Metrics over one set of flights; distances in kilometres, DFD and MRD also in the paper's degrees."""
 
     clips: int
     frames: int
@@ -35,14 +35,13 @@ class RowResult:
     median_ci95_km: tuple[float, float]
 
 
-def measure(store: FeatureStore, predicted_latlon_deg: np.ndarray, chosen: np.ndarray | None = None) -> RowResult:
-    """Return the metrics of predictions (B, T, 2) against the store's truth, of all clips or of those ``chosen`` (B,).
+def measure(store: FeatureStore, predicted_latlon_deg: np.ndarray) -> FlightMetrics:
+    """Return the metrics of predictions (B, T, 2) against the store's truth.
 
     The confidence interval of the median comes from 1,000 bootstrap draws of whole clips: frames of a clip are not
     independent.
     """
-    keep = np.ones(len(store), bool) if chosen is None else chosen
-    truth, predicted = store.latlon_deg[keep], predicted_latlon_deg[keep]
+    truth, predicted = store.latlon_deg, predicted_latlon_deg
     frames = frame_metrics(truth.reshape(-1, 2), predicted.reshape(-1, 2), THRESHOLDS_KM)
     frechet = [discrete_frechet(*pair) for pair in zip(truth, predicted, strict=True)]
     ranges = [mean_range_difference(*pair) for pair in zip(truth, predicted, strict=True)]
@@ -50,7 +49,7 @@ def measure(store: FeatureStore, predicted_latlon_deg: np.ndarray, chosen: np.nd
     rng = np.random.default_rng(0)
     medians = [np.median(errors_km[rng.integers(0, len(truth), len(truth))]) for _ in range(1000)]
     low, high = np.percentile(medians, [2.5, 97.5])
-    return RowResult(
+    return FlightMetrics(
         clips=len(truth),
         frames=frames.count,
         median_km=frames.median_km,
@@ -61,18 +60,3 @@ def measure(store: FeatureStore, predicted_latlon_deg: np.ndarray, chosen: np.nd
         mean_mrd_deg=float(np.mean([distance.degrees for distance in ranges])),
         median_ci95_km=(float(low), float(high)),
     )
-
-
-def markdown_table(results: dict[str, RowResult]) -> str:
-    """Return the results as a Markdown table, one line a row."""
-    head = "| row | flights | median km (95 % CI) | " + " | ".join(f"< {limit:g} km" for limit in THRESHOLDS_KM)
-    lines = [head + " | DFD km (deg) | MRD km (deg) |", "|" + " --- |" * (len(THRESHOLDS_KM) + 5)]
-    for name, result in results.items():
-        shares = " | ".join(f"{100 * share:.1f} %" for share in result.share_within.values())
-        low, high = result.median_ci95_km
-        lines.append(
-            f"| {name} | {result.clips} | {result.median_km:.1f} ({low:.1f}-{high:.1f}) | {shares} | "
-            f"{result.mean_dfd_km:.0f} ({result.mean_dfd_deg:.2f}) | "
-            f"{result.mean_mrd_km:.0f} ({result.mean_mrd_deg:.2f}) |"
-        )
-    return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
 from vidtag_cli.pipeline.clock import StageClock
 from vidtag_cli.pipeline.gather import gather_outputs
+from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, path_rule, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import QUERIES_AT_ONCE, FrameTime, estimate_points, window_disagreement_km
@@ -30,7 +32,10 @@ LIMITATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class LocateOptions:
-    """What a run may vary. ``sampling_fps`` None takes the model's own density; ``all_frames`` analyses every frame."""
+    """What a run may vary. ``sampling_fps`` None takes the model's own density; ``all_frames`` analyses every frame.
+
+    ``smooth`` viterbi takes the path through the candidates that a camera of at most ``max_speed_km_h`` could take.
+    """
 
     sampling_fps: float | None = None
     all_frames: bool = False
@@ -39,6 +44,8 @@ class LocateOptions:
     decoder_threads: int = 1
     decode_mode: DecodeMode = "exact"
     decode_device: DecodeDevice = "cpu"
+    smooth: Literal["none", "viterbi"] = "none"
+    max_speed_km_h: float = MAX_SPEED_KM_H
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,8 @@ def locate_video(
         path.name, tuple(points), bundle.name, time_basis or TimeBasis(), smoothing="none",
         limitations=limitations_of(session),
     )  # fmt: skip
+    if options.smooth == "viterbi":
+        track = smooth_track(track, path_rule(session.rule, options.max_speed_km_h))
     return LocateResult(track, video, decoder.errors, sampling_fps, clock.seconds)
 
 
