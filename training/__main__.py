@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from training.ablations.command import ablations
-from training.commands import benchmark, predict, train
+from training.commands import benchmark, classify, predict, train
 from training.config import load_config
 from training.data.command import data_app
 from vidtag_cli.errors import VidtagError
@@ -19,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(predict)
+app.command()(classify)
 app.command()(benchmark)
 app.command()(ablations)
 

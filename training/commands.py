@@ -99,6 +99,28 @@ def predict(
         typer.echo(path)
 
 
+def classify(
+    run: Annotated[Path, typer.Option(help="Folder of a finished run of 'train': its features and its split.")],
+    data: Annotated[list[str], typer.Option("--data", help="NAME of a data set whose features are cached.")],
+    cache: Annotated[Path, typer.Option(help="Folder of backbone features, one sub-folder a data set.")],
+    out: Annotated[Path, typer.Option(help="Folder for NAME.npz and the classifier; continued if there.")],
+    baseline: Annotated[
+        str, typer.Option(help="planet, isns, geodecoder, clip_classification, dino_classification.")
+    ] = "planet",
+    steps: Annotated[int, typer.Option(min=0, help="Steps of training; 0: the baseline's own.")] = 0,
+    device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",
+) -> None:
+    """Train a classification baseline on a run's features; locate the held-out sequences with it."""
+    from training.classification import classify_sets, load_baseline
+    from training.distributed import local_device
+    from training.feature_cache.store import open_cache
+
+    chosen = load_baseline(baseline, steps)
+    caches = {name: open_cache(cache / name) for name in data}
+    for path in classify_sets(run, chosen, caches, out, local_device(device)):
+        typer.echo(path)
+
+
 def benchmark(
     preset: Annotated[str, typer.Option(help="Preset name or TOML file.")] = "paper",
     device: Annotated[str, typer.Option(help="Torch device: cpu, cuda.")] = "cpu",

@@ -73,7 +73,7 @@ def predict_sets(
     for name, cache in caches.items():
         if cache.identity.feature_dim != trained.config.model.feature_dim:
             raise InputError(f"{name}: its features are not of the backbones of {run}; encode it with them")
-        clips = _clips_to_ask(trained, name, cache)
+        clips = clips_to_ask(trained, name, cache)
         written.append(_predict_set(trained, name, cache, clips, options, out / f"{name}.npz"))
         _log.info("%s: %d sequences located", written[-1], len(clips))
     return written
@@ -95,7 +95,21 @@ def open_heads(run: Path) -> TrainedHeads:
     return TrainedHeads(model.eval(), config, np.load(final / "gallery_latlon.npy", allow_pickle=False), held_out)
 
 
-def _clips_to_ask(trained: TrainedHeads, name: str, cache: FeatureCache) -> np.ndarray:
+def query_clips(name: str, cache: FeatureCache, clips: np.ndarray, frames: int) -> tuple[list[np.ndarray], QueryClips]:
+    """Return the rows (T,) of the cache of each clip, ``frames`` of it or 0 for all, and what is asked about them."""
+    listing = cache.listing
+    rows = [_rows_of(listing, int(clip), frames) for clip in clips]
+    return rows, QueryClips(
+        _PAPER_NAMES.get(name, name),
+        tuple(listing.clips[clip].key for clip in clips),
+        [listing.latlon_deg[own] for own in rows],
+        _places(listing, clips),
+        _centres(listing),
+    )
+
+
+def clips_to_ask(trained: TrainedHeads, name: str, cache: FeatureCache) -> np.ndarray:
+    """Return the clips (M,) that a run may be asked about; raises InputError when there is none."""
     frames = trained.config.clips.frames
     keys = trained.held_out.get(name, frozenset(clip.key for clip in cache.listing.clips))
     clips = clips_among(cache, frames, keys)
@@ -111,15 +125,7 @@ def _clips_to_ask(trained: TrainedHeads, name: str, cache: FeatureCache) -> np.n
 def _predict_set(
     trained: TrainedHeads, name: str, cache: FeatureCache, clips: np.ndarray, options: PredictOptions, path: Path
 ) -> Path:
-    rows = [_rows_of(cache.listing, int(clip), options.frames) for clip in clips]
-    listing = cache.listing
-    queries = QueryClips(
-        _PAPER_NAMES.get(name, name),
-        tuple(listing.clips[clip].key for clip in clips),
-        [listing.latlon_deg[own] for own in rows],
-        _places(listing, clips),
-        _centres(listing),
-    )
+    rows, queries = query_clips(name, cache, clips, options.frames)
     gallery = _gallery(trained, queries, options)
 
     def locate(store: FeatureCache, places_latlon_deg: np.ndarray) -> Iterator[np.ndarray]:

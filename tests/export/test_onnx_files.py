@@ -100,10 +100,11 @@ def test_the_engine_folds_every_cast_away(both_ways, tmp_path):
     assert operators[0] == operators[1]
 
 
-def test_frequencies_are_never_halved(both_ways):
+def test_frequencies_are_never_halved(both_ways, flyover_config):
     tensors = onnx.load(both_ways["float16"]).graph.initializer
     assert any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in tensors)
-    frequencies = [tensor for tensor in tensors if sorted(tensor.dims) == [3, 128]]
+    shape = [3, flyover_config.model.location.frequencies]
+    frequencies = [tensor for tensor in tensors if sorted(tensor.dims) == shape]
     # As exact as the positions they multiply, which are float64.
     assert [tensor.data_type for tensor in frequencies] == [onnx.TensorProto.DOUBLE] * 3
 

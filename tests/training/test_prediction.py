@@ -1,42 +1,21 @@
 """Predictions of a finished run from cached features alone: which sequences, which places, which gallery."""
 
-import dataclasses
-import json
-
 import numpy as np
 import pytest
 import torch
+from finished_run import CITIES, write_run
 from small_preset import small_preset
 
-from training.checkpoint import save_weights
-from training.config import LocationConfig, config_json
 from training.evaluation.predictions import load_predictions
 from training.feature_cache.identity import CacheIdentity
 from training.feature_cache.listing import CacheListing, ClipRecord
 from training.feature_cache.store import open_cache
 from training.feature_cache.writer import open_writer
-from training.model.dual_encoder import DualFrameEncoder
-from training.model.vidtag import build_heads
 from training.prediction import PredictOptions, predict_sets
 from vidtag_cli.errors import InputError
 
 CPU = torch.device("cpu")
-CITIES = {"Suva": (-18.14, 178.44), "Labasa": (-16.43, 179.37), "Waiyevo": (-16.79, -179.99)}
 FRAMES = (4, 6, 5, 3, 8, 4)
-
-
-def write_run(folder, kind="equal_earth", held_out=()):
-    config = small_preset()
-    location = LocationConfig(kind, (1.0, 4.0), frequencies=8, hidden=16)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, location=location))
-    torch.manual_seed(0)
-    model = build_heads(config.model, DualFrameEncoder(torch.nn.Identity(), torch.nn.Identity()))
-    final = folder / "final"
-    save_weights(final / "weights.safetensors", model.state_dict())
-    (final / "config.json").write_text(config_json(config), "utf-8")
-    (final / "splits.json").write_text(json.dumps({"trained": {"train": [], "held_out": list(held_out)}}), "utf-8")
-    np.save(final / "gallery_latlon.npy", np.array(list(CITIES.values())) + 0.01)
-    return folder
 
 
 def write_cache(folder, moving=False):

@@ -11,6 +11,7 @@ from torch import nn
 from training.ablations.flights import FlightSet
 from training.ablations.plan import CellsConfig
 from training.ablations.recipe import Recipe, identify
+from training.baselines.cached_rows import unit_sized
 from training.baselines.cells import CellPartition, cells_at_level, with_mean_centres
 from training.baselines.classifier import CellClassifier, train_classifier
 from training.baselines.flat import FlatHead
@@ -60,13 +61,9 @@ def frame_rows(features: np.ndarray, branch: slice) -> np.ndarray:
     Unit vectors of hundreds of columns, as the cache holds them, would make a head with ordinary weights slow to start.
     """
     flat = features.reshape(-1, features.shape[-1])
-    width = len(range(*branch.indices(flat.shape[1])))
-    rows = np.empty((len(flat), width), np.float16)
-    for begin in range(0, len(flat), _ROWS):
-        part = flat[begin : begin + _ROWS, branch].astype(np.float32)
-        norm = np.linalg.norm(part, axis=1, keepdims=True)
-        rows[begin : begin + _ROWS] = part / np.maximum(norm, 1e-12) * np.sqrt(width)
-    return rows
+    return np.concatenate([
+        unit_sized(flat[begin : begin + _ROWS, branch]) for begin in range(0, len(flat), _ROWS)
+    ])  # fmt: skip
 
 
 def _partition(latlon_deg: np.ndarray, level: int, mean_centres: bool) -> CellPartition:

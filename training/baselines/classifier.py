@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +19,14 @@ from training.loop import run_loop
 _ROWS = 4096
 
 
+class FrameRows(Protocol):
+    """Features (N, D) of frames, an array or what reads them from a cache when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: Any, /) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CellClassifier:
     """A trained head and its partitions of the Earth, coarse to fine; the finest answers.
@@ -28,12 +37,12 @@ class CellClassifier:
     head: nn.Module
     partitions: tuple[CellPartition, ...]
 
-    def locate(self, features: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
+    def locate(self, features: FrameRows, scenes: np.ndarray | None = None) -> np.ndarray:
         """Return the positions (N, 2) in degrees of the most probable cells of features (N, D)."""
         best = [block.argmax(axis=1) for block in self._blocks(features, scenes)]
         return self.partitions[-1].centres_latlon_deg[np.concatenate([np.zeros(0, np.int64), *best])]
 
-    def probabilities(self, features: np.ndarray, scenes: np.ndarray | None = None) -> np.ndarray:
+    def probabilities(self, features: FrameRows, scenes: np.ndarray | None = None) -> np.ndarray:
         """Return the probabilities (N, K) float32 of the finest cells, each row adding up to 1.
 
         A cell's probability is multiplied by that of the coarser cells around it, as in ISNs and GeoDecoder.
@@ -41,12 +50,12 @@ class CellClassifier:
         nothing = np.zeros((0, len(self.partitions[-1])), np.float32)
         return np.concatenate([nothing, *self._blocks(features, scenes)])
 
-    def clip_class(self, features: np.ndarray, scenes: np.ndarray | None = None) -> int:
+    def clip_class(self, features: FrameRows, scenes: np.ndarray | None = None) -> int:
         """Return the finest cell with the largest mean probability over the frames (T, D) of a clip."""
         return int(self.probabilities(features, scenes).mean(axis=0).argmax())
 
     @torch.no_grad()
-    def _blocks(self, features: np.ndarray, scenes: np.ndarray | None) -> Iterator[np.ndarray]:
+    def _blocks(self, features: FrameRows, scenes: np.ndarray | None) -> Iterator[np.ndarray]:
         """Yield probabilities of so many frames at a time that they fit in memory beside thousands of cells."""
         self.head.eval()
         device = next(self.head.parameters()).device
@@ -60,7 +69,7 @@ class CellClassifier:
 def train_classifier(
     head: nn.Module,
     partitions: Sequence[CellPartition],
-    features: np.ndarray,
+    features: FrameRows,
     latlon_deg: np.ndarray,
     scenes: np.ndarray | None = None,
     *,
@@ -76,7 +85,7 @@ def train_classifier(
     The loss is the mean cross-entropy over the partitions, plus that of the scenes (N,) int64 if they are given. Every
     step draws its batch and its random numbers from the seed and its own number, so a run that was killed goes on from
     ``folder`` as if nothing had happened. Frames outside a partition, whose cell had too few positions, do not count
-    there. ``features`` may be memory-mapped.
+    there. ``features`` may be read when asked for.
     """
     device = next(head.parameters()).device
     classes = np.stack([partition.classes_of(latlon_deg) for partition in partitions])
