@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from flyover_run import FLIGHTS, PLAN, read_study, write_flyover_run
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
@@ -128,7 +129,8 @@ def test_rows_trained_one_after_the_other_come_into_one_table(run, tmp_path):
 
 def test_a_killed_study_goes_on_to_the_same_weights(whole, run, tmp_path):
     killer = (
-        "import os, signal, sys, training.loop as loop\n"
+        "import os, signal, sys, torch, training.loop as loop\n"
+        f"torch.set_num_threads({torch.get_num_threads()})\n"  # sums of other partitions round otherwise
         "begun, seed_of = [0], loop.step_seed\n"
         "def counted(*args):\n"
         "    begun[0] += 1\n"
