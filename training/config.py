@@ -148,13 +148,15 @@ class PhaseConfig:
 class NoiseConfig:
     """Noise on true positions for Phase II, in degrees (SPEC 2.9).
 
-    ``outlier_share``, beyond the paper, is the range of the share of a clip's frames that are somewhere else.
+    Beyond the paper, ``outlier_share`` is the range of the share of a clip's frames that are somewhere else, and
+    ``own_share`` the share of clips whose positions are those that Phase I finds for them.
     """
 
     collapse_share: float = 0.1
     jitter_deg: tuple[float, float] = (0.001, 0.02)
     shift_deg: tuple[float, float] = (-0.2, 0.2)
     outlier_share: tuple[float, float] = (0.0, 0.0)
+    own_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ class BackboneTrainingConfig:
 
     A step draws ``groups`` places and ``neighbours`` around each, and two views of every place. ``dino_share`` is the
     share of the first views that the slower DINOv2 branch learns from; ``target_km`` is the deviation of the target.
+    The learning rate falls to nearly zero at ``steps``, and from its full height again in ``more_steps``: so that a
+    finished run can be carried on.
     """
 
     steps: int
@@ -172,6 +176,7 @@ class BackboneTrainingConfig:
     warmup_steps: int
     target_km: float
     dino_share: float = 1.0
+    more_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

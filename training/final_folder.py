@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.calibration import calibrate_on_clips, locate_clips, open_torch_gallery
+from training.calibration import CalibrationPlan, calibrate_on_clips, locate_clips, open_torch_gallery
 from training.checkpoint import WEIGHTS_FILE, save_weights, write_json
 from training.config import TrainingConfig, config_json
 from training.evaluation.predictions import PredictionInfo, join_clips
@@ -25,6 +25,9 @@ from vidtag_cli.pipeline.domain import DomainModel, fit_domain_model
 _log = logging.getLogger("training")
 
 _DOMAIN_ROWS = 20_000
+
+_PLACE_SPACINGS = 4.0
+"""Gallery points nearer to each other than so many steps of the grid are one place."""
 
 _RESAMPLES = 1
 """Of the metrics only the values are kept, not their intervals; ``predict`` and ``evaluate`` give those."""
@@ -75,9 +78,8 @@ def _write_measured(
     """Write the calibration, and the metrics of all held-out clips: places without abstention were not fitted to."""
     folder = final.parent / "calibration_gallery"
     gallery = open_torch_gallery(model, gallery_latlon_deg, folder)
-    calibration = calibrate_on_clips(
-        model, held_out.calibration, held_out.test, domain, gallery, config.gallery.spacing_km
-    )
+    plan = CalibrationPlan(place_radius_km=_PLACE_SPACINGS * config.gallery.spacing_km)
+    calibration = calibrate_on_clips(model, held_out.calibration, held_out.test, domain, gallery, plan)
     write_json(final / "calibration.json", dataclasses.asdict(calibration))
     write_json(final / "metrics.json", _metrics(model, held_out, gallery))
 

@@ -7,13 +7,43 @@ from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.errors import ModelError
-from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
+from vidtag_cli.pipeline.calibration import MeasuredPath, RadiusTable, UncalibratedRule, UncertaintyRule, read_rule
 
 
 def test_measured_numbers_give_the_measured_rule(tmp_path):
     rule = read_rule(load_bundle(write_tiny_bundle(tmp_path)))
     assert isinstance(rule, UncertaintyRule)
-    assert rule.radii_km(60.0) == (20.0, 200.0)
+    assert rule.radii.radii_km(60.0) == (20.0, 200.0)
+    assert rule.path is None
+
+
+PATH_NUMBERS = {"path_max_speed_km_h": 90.0, "path_doubt_km": 25.0, "path_posterior_scale": 14.0}
+PATH_TABLES = {"path_doubt_edges": [0.5], "path_radius50_km": [1.0, 2.0], "path_radius95_km": [3.0, 4.0]}
+
+
+def with_path(folder, numbers, tables):
+    """Return the small bundle with more in its calibration."""
+    plain = load_bundle(write_tiny_bundle(folder / "plain")).calibration
+    more = Calibration(plain.parameters | numbers, plain.tables | tables, plain.statement, plain.measured)
+    return load_bundle(write_tiny_bundle(folder / "more", calibration=more))
+
+
+def test_measured_paths_are_read_beside_the_frames(tmp_path):
+    rule = read_rule(with_path(tmp_path, PATH_NUMBERS, PATH_TABLES))
+    assert rule.path == MeasuredPath(90.0, 25.0, 14.0, RadiusTable((0.5,), (1.0, 2.0), (3.0, 4.0)))
+    assert rule.path.radii.radii_km(0.2) == (1.0, 3.0)
+    assert rule.path.radii.radii_km(0.7) == (2.0, 4.0)
+
+
+@pytest.mark.parametrize(("numbers", "tables", "message"), [
+    (PATH_NUMBERS, {}, "path_doubt_edges: rising edges"),
+    ({}, PATH_TABLES, "path_max_speed_km_h must be a number above 0"),
+    (PATH_NUMBERS, PATH_TABLES | {"path_radius50_km": [9.0, 9.0]}, "path_radius50_km: a 50 % radius must lie between"),
+    (PATH_NUMBERS, PATH_TABLES | {"path_doubt_edges": [0.5, 0.4]}, "path_doubt_edges: rising edges"),
+])  # fmt: skip
+def test_half_a_measured_path_is_refused(tmp_path, numbers, tables, message):
+    with pytest.raises(ModelError, match=message):
+        read_rule(with_path(tmp_path, numbers, tables))
 
 
 def test_without_measurements_only_the_models_own_scale_is_left(tmp_path):

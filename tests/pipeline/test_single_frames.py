@@ -78,7 +78,7 @@ def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stor
     opened = session()
     (outputs,) = embed_frames(opened, [frames(3)])
     queries = outputs["refined_embedding"] / np.linalg.norm(outputs["refined_embedding"], axis=-1, keepdims=True)
-    scores, indices, _ = rank_points(opened, queries)
+    scores, indices, _ = rank_points(opened, queries, opened.rule.posterior_scale)
     gallery = opened.gallery
     places = np.concatenate([gallery.latlon_deg, other_longitude(gallery.latlon_deg[gallery.alias_of])])
     exact = location_embedder(opened.engines["location_encoder"])(places).astype(np.float64) @ queries.T

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 from small_training import small_model
 
-from training.calibration import CLIPS_PER_BIN, calibrate_on_clips, locate_clips, open_torch_gallery
+from training.calibration import (
+    CLIPS_PER_BIN,
+    CalibrationPlan,
+    calibrate_on_clips,
+    locate_clips,
+    open_torch_gallery,
+)
+from training.circles import conformal_quantile, radius_tables
 from training.clips import ClipBatch
+from training.paths import PathStep
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.sphere import haversine_km
-from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
+from vidtag_cli.pipeline.calibration import TABLES, UncalibratedRule, UncertaintyRule, read_rule
 from vidtag_cli.pipeline.domain import fit_domain_model
 
 FRAMES, WIDTH, SPACING_KM = 4, 24, 40.0
@@ -42,10 +50,11 @@ def gallery(model, tmp_path_factory):
     return open_torch_gallery(model, places, tmp_path_factory.mktemp("calibration") / "gallery")
 
 
-def calibrate(model, gallery, calibration=CLIPS, test=CLIPS):
+def calibrate(model, gallery, calibration=CLIPS, test=CLIPS, path=None):
     parts = clips(calibration, 1), clips(test, 2)
     domain = fit_domain_model(clips(50, 3).features.reshape(-1, WIDTH).astype(np.float32))
-    return calibrate_on_clips(model, *parts, domain, gallery, SPACING_KM)
+    plan = CalibrationPlan(place_radius_km=4.0 * SPACING_KM, path=path)
+    return calibrate_on_clips(model, *parts, domain, gallery, plan)
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,36 @@ def test_radii_hold_what_they_promise_on_clips_that_took_no_part(fitted):
     assert 0.8 < fitted.measured["located_share"] <= 1.0
     assert fitted.measured["test_frames"] == CLIPS * FRAMES
     assert f"{100 * fitted.measured['coverage95']:.1f} %" in fitted.statement
+
+
+def test_paths_are_measured_as_they_will_be_decoded(model, gallery, fitted):
+    """The camera moves about 2.5 km between frames; a path at ten times that is measured beside the single frames."""
+    found = calibrate(model, gallery, path=PathStep(90.0, SPACING_KM, 1000.0))
+    rule = read_rule(SimpleNamespace(calibration=found, path="x"))
+    assert (rule.path.max_speed_km_h, rule.path.doubt_km) == (90.0, SPACING_KM)
+    assert list(rule.path.radii.edges) == sorted(set(rule.path.radii.edges))
+    low, high = COVERAGE95
+    assert low <= found.measured["path_coverage95"] <= high
+    assert "With --smooth viterbi and 90 km/h" in found.statement
+    unchanged = {name: value for name, value in found.measured.items() if not name.startswith("path_")}
+    assert unchanged == fitted.measured
+    assert "--smooth" not in fitted.statement
+
+
+def test_the_conformal_quantile_leaves_room_for_one_more():
+    """Of 19 scores the 95 % quantile is the largest, of 39 the second largest."""
+    for count, expected in ((19, 18.0), (39, 37.0), (5, 4.0)):
+        assert conformal_quantile(np.arange(float(count)), 0.95) == expected
+
+
+def test_more_doubt_never_promises_more():
+    """Three bins whose 95 % errors are 10, 30 and 20: the last two become one, with an error between both."""
+    doubt = np.repeat([0.1, 0.2, 0.3], 100)
+    errors_km = np.concatenate([np.full(100, 10.0), np.full(100, 30.0), np.full(100, 20.0)])
+    tables = radius_tables(TABLES, doubt, errors_km, np.ones(300, bool), 3)
+    assert len(tables[TABLES[0]]) == 1
+    assert tables[TABLES[2]] == [10.0, 30.0]
+    assert tables[TABLES[1]] == [10.0, 30.0]
 
 
 def test_too_few_clips_leave_the_model_uncalibrated(model, gallery):

@@ -34,7 +34,7 @@ def test_the_paper_has_the_numbers_of_the_specification():
     assert config.model.location.sigmas == (1.0, 8.0, 256.0)
     assert (config.phase_one.learning_rate, config.phase_two.learning_rate) == (5e-5, 1e-4)
     assert (config.phase_two.alpha, config.phase_two.beta) == (10.0, 1.0)
-    assert dataclasses.astuple(config.noise) == (0.1, (0.001, 0.02), (-0.2, 0.2), (0.0, 0.0))
+    assert dataclasses.astuple(config.noise) == (0.1, (0.001, 0.02), (-0.2, 0.2), (0.0, 0.0), 0.0)
 
 
 def changed(tmp_path, old, new):

@@ -1,5 +1,7 @@
 """The demo model's start: views of a place that find each other, and places fitted to what is seen there."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -8,7 +10,7 @@ from training.features import FeatureStore
 from training.flyover.flights import draw_flights
 from training.model.backbones import build_conv_tower
 from training.model.location_encoder import LocationEncoder
-from training.phases.backbones import BranchHeads, draw_views, retrieval_loss, target_shares
+from training.phases.backbones import BranchHeads, draw_views, learning_rate, retrieval_loss, target_shares
 from training.phases.locations import embed_frames, fit_locations
 from vidtag_cli.geo.sphere import haversine_km
 
@@ -27,6 +29,16 @@ def test_both_views_show_the_same_places_under_other_headings():
     among_km = haversine_km(first.latlon_deg, first.latlon_deg[:, 0])
     np.fill_diagonal(among_km, np.inf)
     assert (among_km.min(1) < 600.0).mean() > 0.9  # nearly every place has a neighbour to be told from
+
+
+def test_more_steps_fall_from_the_full_rate_again_and_leave_the_first_ones_alone():
+    alone = dataclasses.replace(CONFIG.backbones, steps=100, more_steps=0, warmup_steps=10)
+    more = dataclasses.replace(alone, more_steps=50)
+    first, both = (learning_rate(recipe) for recipe in (alone, more))
+    assert [first(step) for step in range(100)] == [both(step) for step in range(100)]
+    assert both(99) < 0.03
+    assert max(both(step) for step in range(100, 150)) == both(109) > 0.8
+    assert both(149) < 0.03
 
 
 def test_the_target_is_a_gaussian_of_the_distance():

@@ -10,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.calibration import calibrate_on_clips, open_torch_gallery
 from training.checkpoint import load_weights, save_weights, write_json
 from training.config import TrainingConfig, config_json
 from training.features import FeatureStore, cache_flights
-from training.flyover.calibrate import calibrate
-from training.flyover.evaluate import REGIONS, measure
+from training.flyover.calibrate import DOMAIN_SHRINKAGE, PLACE_RADIUS_KM, flyover_plan, flyover_step
+from training.flyover.evaluate import REGIONS
 from training.flyover.flights import draw_flights
 from training.flyover.gallery import SPACING_KM, flyover_gallery
 from training.flyover.imagery import load_textures
+from training.flyover.results import measure_steps, results_markdown, results_metrics
 from training.flyover.scene import render_clips
 from training.model.vidtag import VidTag, build_model
 from training.phases.backbones import BranchHeads, build_branch_heads, pretrain_backbones
@@ -25,7 +27,6 @@ from training.phases.balance import balance_branches_
 from training.phases.locations import fit_locations
 from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
-from training.retrieval import predict_clips
 from training.rounding import round_weights_
 from vidtag_cli.pipeline.domain import fit_domain_model
 
@@ -62,22 +63,28 @@ def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> 
 def write_final(
     model: VidTag, config: TrainingConfig, folder: Path, stores: dict[str, FeatureStore], textures: Tensor
 ) -> None:
-    """Write weights, configuration, gallery, domain, calibration, metrics and some pictures to compare engines on."""
+    """Write weights, configuration, gallery, domain, calibration, metrics, their tables (``results.md``) and some
+    pictures to compare engines on.
+    """
     final = folder / "final"
     save_weights(final / "weights.safetensors", model.state_dict())
     (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
     gallery = flyover_gallery(config.flight_recipe())
     np.save(final / "gallery_latlon.npy", gallery)
-    domain = fit_domain_model(stores["train"].features[::4].reshape(-1, config.model.feature_dim).astype(np.float32))
+    pictures = stores["train"].features[::12].reshape(-1, config.model.feature_dim).astype(np.float32)
+    domain = fit_domain_model(pictures, shrinkage=DOMAIN_SHRINKAGE)
     np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
-    fit = calibrate(model, stores["calibration"], stores["test"], domain, gallery, SPACING_KM**2, folder)
+    embedded = open_torch_gallery(model, gallery, folder / "calibration_gallery", SPACING_KM**2)
+    plan = flyover_plan(config.flight_recipe(), SPACING_KM)
+    fit = calibrate_on_clips(model, stores["calibration"], stores["test"], domain, embedded, plan)
+    fit.parameters["default_cell_area_km2"] = SPACING_KM**2
     write_json(final / "calibration.json", dataclasses.asdict(fit))
-    best = measure(stores["test"], predict_clips(model, stores["test"], gallery, refine=True))
-    shares = {f"test_share_within_{limit}_km": share for limit, share in best.share_within.items()}
-    write_json(final / "metrics.json", {
-        "test_flights": float(best.clips), "test_median_km": best.median_km, **shares,
-        "test_mean_dfd_km": best.mean_dfd_km, "test_mean_mrd_km": best.mean_mrd_km,
-    })  # fmt: skip
+    scale = fit.parameters["path_posterior_scale"]
+    results = measure_steps(
+        model, stores, embedded, scale, flyover_step(config.flight_recipe(), SPACING_KM), PLACE_RADIUS_KM
+    )
+    write_json(final / "metrics.json", results_metrics(results))
+    (final / "results.md").write_text(results_markdown(results), "utf-8")
     flights = draw_flights(config.flight_recipe(), 1, np.random.default_rng((config.seed, _STREAMS["parity"])))
     frames = render_clips(textures, flights, config.model.frame_size_px, np.random.default_rng(config.seed))[0]
     np.save(final / "parity_frames.npy", frames.cpu().numpy())

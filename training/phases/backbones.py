@@ -18,7 +18,7 @@ from training.config import BackboneTrainingConfig, FlightConfig, TrainingConfig
 from training.flyover.flights import Flights, draw_flights
 from training.flyover.imagery import STYLES
 from training.flyover.scene import render_clips
-from training.loop import run_loop, warmup_then_linear
+from training.loop import LearningRate, run_loop, warmup_then_linear
 from training.model.vidtag import INITIAL_LOG_SCALE, MAX_LOGIT_SCALE, VidTag
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, destination_latlon, unit_vector
 
@@ -91,12 +91,19 @@ def pretrain_backbones(
 
     model.dual_encoder.train()
     run_loop(
-        "backbones", folder, modules, optimizer, step, recipe.steps,
-        warmup_then_linear(recipe.warmup_steps, recipe.steps), seed=config.seed,
+        "backbones", folder, modules, optimizer, step, recipe.steps + recipe.more_steps, learning_rate(recipe),
+        seed=config.seed,
     )  # fmt: skip
     model.dual_encoder.eval()
     with torch.no_grad():
         model.log_logit_scale.copy_(heads.log_scales.mean())
+
+
+def learning_rate(recipe: BackboneTrainingConfig) -> LearningRate:
+    """Return the schedule: a plateau and a fall over ``steps``, then a straight fall over ``more_steps``."""
+    first = warmup_then_linear(recipe.warmup_steps, recipe.steps)
+    again = warmup_then_linear(recipe.warmup_steps, max(1, recipe.more_steps), hold=0.0)
+    return lambda step: first(step) if step < recipe.steps else again(step - recipe.steps)
 
 
 def draw_views(

@@ -10,13 +10,17 @@ from torch import Tensor
 
 from training.clips import ClipSource, choose_clips
 from training.config import NoiseConfig, PhaseConfig
+from training.distributed import gather_rows
 from training.execution import Execution
 from training.loop import run_loop, warmup_then_decay
 from training.losses import refinement_loss
 from training.model.vidtag import VidTag
-from training.noise import disturb_positions
+from training.noise import disturb_positions, put_on_sphere
 from training.parts import Side, loss_in_parts, parts_of
 from training.phases.phase_one import branch_features, check_division, part_seeds
+
+_SEARCHED_PLACES = 40_000
+"""True places of training frames among which Phase I makes its own mistakes."""
 
 
 def train_phase_two(
@@ -33,6 +37,7 @@ def train_phase_two(
             module.to(execution.device)
     optimizer = torch.optim.Adam(model.georefiner.parameters(), lr=recipe.learning_rate)
     own = execution.ranks.share(recipe.batch_clips)
+    mistakes = OwnMistakes(model, store, noise, recipe, execution, seed) if noise.own_share else None
 
     def step(number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((seed, 4, number))
@@ -45,6 +50,8 @@ def train_phase_two(
             features = branch_features(batch.features, slice(None)).to(execution.device)
             refined_features = _attend(model, features, recipe)
             wanted = _embed_clips(model, truth, recipe, execution)
+            if mistakes is not None:
+                noisy = mistakes.put_among(noisy, batch.features, own, rng)
             queries = _embed_clips(model, noisy, recipe, execution)
         seeds = part_seeds(recipe, execution, len(features), seed, number)
         parts = parts_of(len(features), recipe.micro_clips)
@@ -72,6 +79,45 @@ def train_phase_two(
         save_every=recipe.save_every, ema_decay=recipe.ema_decay, execution=execution,
     )  # fmt: skip
     model.georefiner.eval()
+
+
+class OwnMistakes:
+    """The places that Phase I itself finds for training clips: what GeoRefiner will be given, look-alikes included."""
+
+    def __init__(
+        self, model: VidTag, store: ClipSource, noise: NoiseConfig, recipe: PhaseConfig, execution: Execution, seed: int
+    ) -> None:
+        rng = np.random.default_rng((seed, 7))
+        chosen = np.sort(rng.choice(len(store), min(len(store), _SEARCHED_PLACES), replace=False))
+        latlon = store.batch(chosen, rng, slice(0)).latlon_deg
+        self._places_deg = latlon[np.arange(len(latlon)), rng.integers(0, latlon.shape[1], len(latlon))]  # (G, 2)
+        self._model, self._noise, self._recipe, self._execution = model, noise, recipe, execution
+        with torch.no_grad(), execution.autocast(recipe.precision):
+            self._gallery = _embed_clips(model, self._places_deg[:, None], recipe, execution)[:, 0]  # (G, E)
+
+    def put_among(
+        self, noisy_deg: np.ndarray, features: np.ndarray, own: slice, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Return noisy positions (B, T, 2) of all ranks' clips, some replaced by what Phase I finds: each rank sees to
+        its ``own``, whose ``features`` it has. These jitter too, for a gallery has other places.
+        """
+        noisy = torch.from_numpy(self._replace(noisy_deg, features, own, rng)[own]).to(self._execution.device)
+        return gather_rows(noisy, self._execution.ranks, len(noisy_deg)).cpu().numpy()
+
+    def _replace(self, noisy_deg: np.ndarray, features: np.ndarray, own: slice, rng: np.random.Generator) -> np.ndarray:
+        is_chosen = (rng.random(len(noisy_deg)) < self._noise.own_share)[own]
+        sign = rng.choice((-1.0, 1.0), noisy_deg.shape)
+        jitter_deg = sign * rng.uniform(*self._noise.jitter_deg, noisy_deg.shape)
+        replaced = np.arange(len(noisy_deg))[own][is_chosen]
+        if not replaced.size:
+            return noisy_deg
+        seen = branch_features(features[is_chosen], slice(None)).to(self._execution.device)
+        parts = parts_of(len(seen), self._recipe.micro_clips)
+        embedding = torch.cat([self._model.embed_frames(seen[part])[1] for part in parts])  # (b, T, E)
+        best = (embedding.flatten(0, 1) @ self._gallery.to(embedding.dtype).T).argmax(1).cpu().numpy()
+        noisy = noisy_deg.copy()
+        noisy[replaced] = put_on_sphere(self._places_deg[best].reshape(*embedding.shape[:2], 2) + jitter_deg[replaced])
+        return noisy
 
 
 def _attend(model: VidTag, features: Tensor, recipe: PhaseConfig) -> Tensor:

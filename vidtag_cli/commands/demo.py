@@ -10,7 +10,7 @@ import typer
 
 from vidtag_cli.commands.console import output_json, output_lines, output_table, progress, stderr_console
 from vidtag_cli.commands.engine_builds import showing_builds
-from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, ThreadsOption
+from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, SmoothOption, ThreadsOption
 
 if TYPE_CHECKING:
     from vidtag_cli.pipeline.run import RunResult
@@ -27,6 +27,7 @@ def demo_command(
         "vidtag-demo"
     ),
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    smooth: SmoothOption = "viterbi",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -34,6 +35,7 @@ def demo_command(
 ) -> None:
     """Locate the bundled clip of a flight with the bundled model, write all formats, compare with the true track."""
     from vidtag_cli.pipeline.locate import LocateOptions
+    from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
     from vidtag_cli.pipeline.scoring import score_track
     from vidtag_cli.pipeline.session import open_session
@@ -50,8 +52,9 @@ def demo_command(
         check_request(clip, request)
         with showing_builds(console, "opening the model", quiet) as observer:
             session = open_session(DEMO_MODEL, threads=threads, observer=observer)
+        options = LocateOptions(smooth=smooth, max_speed_km_h=plausible_speed_km_h(session.rule))
         with progress(console, clip.name, quiet) as show:
-            result = run_input(clip, session, LocateOptions(), request, progress=show)
+            result = run_input(clip, session, options, request, progress=show)
         scored = score_track(result.located.track, truth, None, None)
     _print_demo(result, scored, as_json)
 
@@ -86,6 +89,7 @@ def _print_demo(result: RunResult, scored: ScoredTrack, as_json: bool) -> None:
         "",
         f"{len(located)} of {len(rows)} frames located, {median};",
         f"the true place lies inside the 95 % circle in {inside} of these {len(located)}.",
+        f"Smoothing: {result.located.track.smoothing}.",
         HONEST_SENTENCE,
         "Written: " + ", ".join(output.path for output in result.outputs) + f", {result.report}",
     ])  # fmt: skip

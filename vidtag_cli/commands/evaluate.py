@@ -23,11 +23,14 @@ from vidtag_cli.commands.options import (
     EngineOption,
     GalleryOption,
     JsonOption,
+    MaxSpeedOption,
     ModelOption,
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    SmoothOption,
     ThreadsOption,
+    check_max_speed,
 )
 from vidtag_cli.errors import UsageError
 
@@ -45,6 +48,8 @@ def eval_command(
         str | None, typer.Option(help="Instant of media time 0, such as 2024-05-17T09:30:05Z, for truth in UTC.")
     ] = None,
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames analysed per second of video.")] = None,
+    smooth: SmoothOption = "none",
+    max_speed_kmh: MaxSpeedOption = None,
     model: ModelOption = None,
     gallery: GalleryOption = None,
     engine: EngineOption = "onnxruntime",
@@ -60,6 +65,7 @@ def eval_command(
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
     from vidtag_cli.pipeline.locate import LocateOptions, locate_video
+    from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
@@ -68,6 +74,7 @@ def eval_command(
         raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
     if first_fix_at_s is not None and media_zero is not None:
         raise UsageError("--first-fix-at-s and --media-zero both align the truth: give one of them")
+    check_max_speed(smooth, max_speed_kmh)
     truths = truth or [truth_beside(video) for video in videos]
     zero = None if media_zero is None else parse_start_time(media_zero)
     console = stderr_console(quiet, no_color)
@@ -76,15 +83,22 @@ def eval_command(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
             observer=observer,
         )  # fmt: skip
+    options = LocateOptions(
+        sampling_fps=fps, smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule)
+    )
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:
-            located = locate_video(video, session, LocateOptions(sampling_fps=fps), progress=_unknown_end(show))
+            located = locate_video(video, session, options, progress=_unknown_end(show))
         scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:
         names = [path_fields(video) for video in videos]
-        output_json({"schema": "vidtag-eval/1", "model": session.bundle.name, "videos": names, "metrics": summary})
+        smoothing = scored[0].track.smoothing
+        output_json({
+            "schema": "vidtag-eval/1", "model": session.bundle.name, "smoothing": smoothing, "videos": names,
+            "metrics": summary,
+        })  # fmt: skip
     else:
         output_lines(_lines(session.bundle.name, summary))
 

@@ -22,12 +22,15 @@ from vidtag_cli.commands.options import (
     EngineOption,
     GalleryOption,
     JsonOption,
+    MaxSpeedOption,
     ModelOption,
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    SmoothOption,
     ThreadsOption,
     VerboseOption,
+    check_max_speed,
 )
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, UsageError, VidtagError
 
@@ -86,13 +89,8 @@ def locate_command(
     decode_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where video is decoded; cuda is an error where it cannot.")
     ] = "cpu",
-    smooth: Annotated[
-        Literal["none", "viterbi"],
-        typer.Option(help="viterbi: of each frame's candidates, those on one plausible path."),
-    ] = "none",
-    max_speed_kmh: Annotated[
-        float | None, typer.Option("--max-speed-kmh", help="The fastest plausible camera, with --smooth viterbi; 250.")
-    ] = None,
+    smooth: SmoothOption = "none",
+    max_speed_kmh: MaxSpeedOption = None,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -109,7 +107,7 @@ def locate_command(
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
     from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.locate import LocateOptions
-    from vidtag_cli.pipeline.path import MAX_SPEED_KM_H
+    from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
 
@@ -117,10 +115,7 @@ def locate_command(
     inputs = named_inputs(videos or [], files_from, null_separated)
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
-    if max_speed_kmh is not None and smooth == "none":
-        raise UsageError("--max-speed-kmh says what a path may be: it needs --smooth viterbi")
-    if max_speed_kmh is not None and not 0.0 < max_speed_kmh < float("inf"):
-        raise UsageError(f"--max-speed-kmh {max_speed_kmh:g}: give a speed above 0")
+    check_max_speed(smooth, max_speed_kmh)
     if as_json and [str(path) for path in out or []] == ["-"]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
     instant = None if start_time is None else parse_start_time(start_time)
@@ -138,7 +133,7 @@ def locate_command(
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
-        smooth=smooth, max_speed_km_h=MAX_SPEED_KM_H if max_speed_kmh is None else max_speed_kmh,
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:

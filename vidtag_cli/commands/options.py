@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+
+from vidtag_cli.errors import UsageError
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout instead of text.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
@@ -25,3 +27,22 @@ PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="fp32 or fp16, where the model has it (default: the model's own).")
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all).")]
+
+SmoothOption = Annotated[
+    Literal["none", "viterbi"],
+    typer.Option("--smooth", help="viterbi: of the places of each frame, those on one plausible path."),
+]
+MaxSpeedOption = Annotated[
+    float | None,
+    typer.Option("--max-speed-kmh", help="The fastest plausible camera, with --smooth viterbi: 250, or the model's."),
+]
+
+
+def check_max_speed(smooth: str, max_speed_kmh: float | None) -> None:
+    """Raise UsageError for a speed without a path, or for one that no camera has."""
+    if max_speed_kmh is None:
+        return
+    if smooth == "none":
+        raise UsageError("--max-speed-kmh says what a path may be: it needs --smooth viterbi")
+    if not 0.0 < max_speed_kmh < float("inf"):
+        raise UsageError(f"--max-speed-kmh {max_speed_kmh:g}: give a speed above 0")

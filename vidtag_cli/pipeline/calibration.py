@@ -12,6 +12,8 @@ from vidtag_cli.errors import ModelError
 SCALES = ("posterior_scale", "place_radius_km")
 LIMITS = ("max_domain_distance", "max_disagreement_km", "max_radius95_km")
 TABLES = ("posterior_radius_edges_km", "radius50_km", "radius95_km")
+PATH_NUMBERS = ("path_max_speed_km_h", "path_doubt_km", "path_posterior_scale")
+PATH_TABLES = ("path_doubt_edges", "path_radius50_km", "path_radius95_km")
 
 UNCALIBRATED = (
     "Uncalibrated: this model was never measured on videos whose places are known. A radius is that of the circle that "
@@ -25,14 +27,43 @@ CONTINENT_KM = 2500.0
 
 
 @dataclass(frozen=True, slots=True)
+class RadiusTable:
+    """Radii by a number that rises with doubt, cut at ``edges`` into bins, one more than edges: each bin has the
+    conformal quantiles of the errors seen in it.
+    """
+
+    edges: tuple[float, ...]
+    radius50_km: tuple[float, ...]
+    radius95_km: tuple[float, ...]
+
+    def radii_km(self, doubt: float) -> tuple[float, float]:
+        """Return the 50 % and the 95 % radius of a frame."""
+        chosen = bisect.bisect_right(self.edges, doubt)
+        return self.radius50_km[chosen], self.radius95_km[chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredPath:
+    """What was measured of paths through the places of held-out clips at one limit of speed.
+
+    ``doubt_km`` is how far a step may reach beyond the way at full speed; ``posterior_scale`` multiplies the cosines of
+    Phase I; ``radii`` go by the share of all paths that pass elsewhere, from 0 to 1.
+    """
+
+    max_speed_km_h: float
+    doubt_km: float
+    posterior_scale: float
+    radii: RadiusTable
+
+
+@dataclass(frozen=True, slots=True)
 class UncertaintyRule:
-    """Fitted on held-out clips and kept in ``bundle.json`` under ``calibration`` by these names.
+    """Fitted on held-out clips and kept in ``bundle.json`` under ``calibration``.
 
     ``posterior_scale`` multiplies cosines before the exponential. ``place_radius_km`` is how near two gallery points
-    are one place. Frames are sorted into bins by the radius of a disc of the posterior's effective area, cut at
-    ``posterior_radius_edges_km``; each of the bins, one more than edges, has its own ``radius50_km`` and
-    ``radius95_km``, the conformal quantiles of the errors seen in it. A frame abstains when its domain distance, its
-    disagreement with the other frames of its window, or its 95 % radius exceeds the limit.
+    are one place. ``radii`` go by the radius in km of a disc of the posterior's effective area. A frame abstains when
+    its domain distance, its disagreement with the other frames of its window, or its 95 % radius exceeds the limit.
+    ``path`` is there when smoothed tracks were measured too.
     """
 
     posterior_scale: float
@@ -40,14 +71,8 @@ class UncertaintyRule:
     max_domain_distance: float
     max_disagreement_km: float
     max_radius95_km: float
-    posterior_radius_edges_km: tuple[float, ...]
-    radius50_km: tuple[float, ...]
-    radius95_km: tuple[float, ...]
-
-    def radii_km(self, posterior_radius_km: float) -> tuple[float, float]:
-        """Return the 50 % and the 95 % radius of a frame."""
-        chosen = bisect.bisect_right(self.posterior_radius_edges_km, posterior_radius_km)
-        return self.radius50_km[chosen], self.radius95_km[chosen]
+    radii: RadiusTable
+    path: MeasuredPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +107,26 @@ def _read_number(bundle: ModelBundle, name: str) -> float:
 
 
 def _read_measured_rule(bundle: ModelBundle) -> UncertaintyRule:
-    calibration = bundle.calibration
     numbers = {name: _read_number(bundle, name) for name in (*SCALES, *LIMITS)}
-    tables = {name: tuple(calibration.tables.get(name, ())) for name in TABLES}
-    edges, radii50, radii95 = (tables[name] for name in TABLES)
+    return UncertaintyRule(**numbers, radii=_read_table(bundle, TABLES), path=_read_path(bundle))
+
+
+def _read_path(bundle: ModelBundle) -> MeasuredPath | None:
+    calibration = bundle.calibration
+    if not {*calibration.parameters, *calibration.tables} & {*PATH_NUMBERS, *PATH_TABLES}:
+        return None
+    max_speed_km_h, doubt_km, scale = (_read_number(bundle, name) for name in PATH_NUMBERS)
+    return MeasuredPath(max_speed_km_h, doubt_km, scale, _read_table(bundle, PATH_TABLES))
+
+
+def _read_table(bundle: ModelBundle, names: tuple[str, str, str]) -> RadiusTable:
+    edges, radii50, radii95 = (tuple(bundle.calibration.tables.get(name, ())) for name in names)
     if len(radii50) != len(edges) + 1 or len(radii95) != len(edges) + 1 or list(edges) != sorted(edges):
-        raise ModelError(f"{bundle.path}: calibration.tables: rising edges and one radius more than edges are needed")
+        raise ModelError(
+            f"{bundle.path}: calibration.tables.{names[0]}: rising edges and one radius more than edges are needed"
+        )
     if not all(0.0 <= half <= most < math.inf for half, most in zip(radii50, radii95, strict=True)):
-        raise ModelError(f"{bundle.path}: calibration.tables: a 50 % radius must lie between 0 and the 95 % radius")
-    return UncertaintyRule(**numbers, posterior_radius_edges_km=edges, radius50_km=radii50, radius95_km=radii95)
+        raise ModelError(
+            f"{bundle.path}: calibration.tables.{names[1]}: a 50 % radius must lie between 0 and the 95 % radius"
+        )
+    return RadiusTable(edges, radii50, radii95)

@@ -1,21 +1,21 @@
-"""One plausible path through the candidates of a track (SPEC 3.4): Viterbi over places, with a limit on speed."""
+"""One plausible path through the places of a track (SPEC 3.4): Viterbi over gallery points, with a limit on speed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vidtag_cli.geo.sphere import haversine_km
-from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule
+from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, unit_vector
+from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.uncertainty import SearchedPoints, merge_places
 from vidtag_cli.track import Candidate, Track, TrackPoint
 
 MAX_SPEED_KM_H = 250.0
 """What a camera on the ground may do, unless the analyst says otherwise: a fast train."""
 
-_LEAST_PROBABILITY = 1e-6
+_LEAST_MASS = 1e-6
 JUMP_NATS = 8.0
 """What a step costs that no camera can make, at most: a path leaps, at a cut or a mistake, when a place is about 3,000
 times as probable as those within reach."""
@@ -23,76 +23,173 @@ times as probable as those within reach."""
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """What counts as plausible: ``max_speed_km_h`` of the camera, beside ``place_radius_km`` of doubt about each place,
-    and how wide the circles of the model may be before a frame abstains.
+    """What counts as plausible: ``max_speed_km_h`` of the camera, beside ``doubt_km`` about each step; and what a path
+    says of its frames.
+
+    With ``radii``, measured at this speed, a frame's circles go by its doubt. Without, they are its own, widened by how
+    far the path moves it. Beyond ``max_radius50_km`` or ``max_radius95_km`` a frame abstains.
     """
 
     max_speed_km_h: float
+    doubt_km: float
     place_radius_km: float
     max_radius50_km: float
     max_radius95_km: float
+    radii: RadiusTable | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedPath:
+    """The likeliest path: ``chosen`` (T,) int64 index of each frame's point, and ``doubt`` (T,) float64 in [0, 1], the
+    share of all paths, each weighted by its probability, that pass farther than a place from it.
+    """
+
+    chosen: np.ndarray
+    doubt: np.ndarray
+
+
+def plausible_speed_km_h(rule: UncertaintyRule | UncalibratedRule) -> float:
+    """Return the limit of speed to take when the analyst names none: the measured one, where there is one."""
+    if isinstance(rule, UncertaintyRule) and rule.path is not None:
+        return rule.path.max_speed_km_h
+    return MAX_SPEED_KM_H
 
 
 def path_rule(rule: UncertaintyRule | UncalibratedRule, max_speed_km_h: float) -> PathRule:
-    """Return the rule for a model's tracks and a speed that the analyst takes for plausible."""
-    if isinstance(rule, UncertaintyRule):
-        return PathRule(max_speed_km_h, rule.place_radius_km, math.inf, rule.max_radius95_km)
-    return PathRule(max_speed_km_h, rule.place_radius_km, rule.max_radius50_km, math.inf)
+    """Return the rule for a model's tracks and a speed that the analyst takes for plausible.
 
-
-def smooth_track(track: Track, rule: PathRule) -> Track:
-    """Return the track with each located frame at that one of its candidates which the most plausible path takes.
-
-    A frame whose candidate changes gets circles that contain its old ones, so they hold the true place at least as
-    often as was measured. When they become wider than the model allows, the path contradicts the frame, and the frame
-    abstains. Frames that abstained stay as they are, and the path may pass between their neighbours.
+    Measured circles hold at the speed they were measured at and at no other.
     """
-    located = track.located()
-    chosen = decode_path(
-        [point.candidates for point in located], np.array([point.media_time_s for point in located]), rule
-    )
-    moved = {point.frame_index: _move(point, index, rule) for point, index in zip(located, chosen, strict=True)}
-    return replace(
-        track,
-        points=tuple(moved.get(point.frame_index, point) for point in track.points),
-        smoothing=f"viterbi (at most {rule.max_speed_km_h:g} km/h)",
-    )
+    place_km = rule.place_radius_km
+    if isinstance(rule, UncalibratedRule):
+        return PathRule(max_speed_km_h, place_km, place_km, rule.max_radius50_km, math.inf)
+    path = rule.path
+    if path is None:
+        return PathRule(max_speed_km_h, place_km, place_km, math.inf, rule.max_radius95_km)
+    radii = path.radii if path.max_speed_km_h == max_speed_km_h else None
+    return PathRule(max_speed_km_h, path.doubt_km, place_km, math.inf, rule.max_radius95_km, radii)
 
 
-def decode_path(candidates: Sequence[Sequence[Candidate]], times_s: np.ndarray, rule: PathRule) -> list[int]:
-    """Return for each frame, at rising ``times_s`` (T,), the index of the candidate that the cheapest path takes.
+def smooth_track(
+    track: Track, searched: SearchedPoints, gallery_latlon_deg: np.ndarray, rule: PathRule, top_k: int
+) -> Track:
+    """Return the track with each frame at that one of its searched points which the most plausible path takes.
 
-    A place costs the negative logarithm of its probability. A step costs nothing within reach, which is the way at full
-    speed and the doubt about both places; beyond it costs one nat for each further doubt, ``JUMP_NATS`` at most.
+    ``searched`` has the track's frames, ``gallery_latlon_deg`` (G, 2) the places of its indices. Strange frames take no
+    part. With measured radii any other frame is located or abstains by its doubt, unless the frames around it disagree.
+    Without, a frame that abstained stays silent, though the path goes through it; one that moves gets circles that
+    contain its old ones, so they hold the true place at least as often as was measured, and abstains where they become
+    wider than the model allows.
     """
-    if not candidates:
-        return []
-    places = [np.array([(place.lat_deg, place.lon_deg) for place in frame]) for frame in candidates]
-    costs = [-np.log([max(place.probability, _LEAST_PROBABILITY) for place in frame]) for frame in candidates]
-    doubt_km = 2.0 * rule.place_radius_km
-    total, came_from = costs[0], []
-    for before, here, cost, elapsed_s in zip(places, places[1:], costs[1:], np.diff(times_s), strict=False):
-        distance_km = haversine_km(before[:, None], here[None])  # (K before, K here)
-        beyond_km = distance_km - rule.max_speed_km_h * elapsed_s / 3600.0 - doubt_km
-        step = total[:, None] + np.clip(beyond_km / doubt_km, 0.0, JUMP_NATS)
-        came_from.append(step.argmin(axis=0))
-        total = step.min(axis=0) + cost
-    path = [int(total.argmin())]
-    for origin in reversed(came_from):
-        path.append(int(origin[path[-1]]))
-    return path[::-1]
+    taking_part = np.flatnonzero(searched.is_known)
+    latlon = gallery_latlon_deg[searched.indices[taking_part]]
+    times_s = np.array([track.points[number].media_time_s for number in taking_part])
+    path = decode_path(latlon, searched.masses[taking_part], times_s, rule)
+    points = list(track.points)
+    for row, number in enumerate(taking_part.tolist()):
+        places = _candidates(latlon[row], searched, number, rule, int(path.chosen[row]), top_k)
+        if rule.radii is not None and searched.agrees[number]:
+            points[number] = _measured(points[number], places, float(path.doubt[row]), rule.radii, rule.max_radius95_km)
+        elif points[number].status == "ok":
+            points[number] = _moved(points[number], places, rule)
+    smoothing = f"viterbi (at most {rule.max_speed_km_h:g} km/h)"
+    return replace(track, points=tuple(points), smoothing=smoothing)
 
 
-def _move(point: TrackPoint, index: int, rule: PathRule) -> TrackPoint:
-    if index == 0:
-        return point
-    first, place = point.candidates[0], point.candidates[index]
+def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray, rule: PathRule) -> DecodedPath:
+    """Return the cheapest path through points (T, K, 2) of posterior masses (T, K) at rising times (T,).
+
+    A point costs the negative logarithm of its mass. A step costs nothing within reach, which is the way at full speed
+    and the doubt; beyond it costs one nat for each further doubt, ``JUMP_NATS`` at most.
+    """
+    frames, count = masses.shape
+    if frames == 0:
+        return DecodedPath(np.zeros(0, np.int64), np.zeros(0))
+    vectors = unit_vector(np.asarray(latlon_deg, dtype=np.float64))  # (T, K, 3)
+    gain = np.log(np.maximum(masses.astype(np.float64), _LEAST_MASS))  # (T, K)
+    best, came_from = gain[0], np.zeros((frames, count), np.int64)
+    forward = np.empty((frames, count))  # probabilities of the places so far; each row sums to 1
+    forward[0] = _normalized(gain[0])
+    for t in range(1, frames):
+        cost = _step_costs(vectors[t - 1], vectors[t], times_s[t] - times_s[t - 1], rule)  # (K before, K here)
+        total = best[:, None] - cost
+        came_from[t] = total.argmax(axis=0)
+        best = total.max(axis=0) + gain[t]
+        forward[t] = _normalized(np.log(forward[t - 1] @ np.exp(-cost)) + gain[t])
+    chosen = np.empty(frames, np.int64)
+    doubt = np.empty(frames)
+    chosen[-1] = best.argmax()
+    later = np.ones(count)  # likelihood of all that follows, from each place
+    for t in range(frames - 1, -1, -1):
+        if t < frames - 1:
+            chosen[t] = came_from[t + 1, chosen[t + 1]]
+            cost = _step_costs(vectors[t], vectors[t + 1], times_s[t + 1] - times_s[t], rule)
+            later = np.exp(-cost) @ (later * _normalized(gain[t + 1]))
+            later /= later.max()
+        share = forward[t] * later
+        is_elsewhere = _distances_km(vectors[t], vectors[t, chosen[t], None])[:, 0] > rule.place_radius_km
+        doubt[t] = share[is_elsewhere].sum() / share.sum()
+    return DecodedPath(chosen, doubt)
+
+
+def _distances_km(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return (K, M) kilometres between unit vectors (K, 3) and (M, 3); to a tenth of a metre, which is enough here."""
+    return EARTH_RADIUS_KM * np.arccos(np.clip(here @ there.T, -1.0, 1.0))
+
+
+def _step_costs(before: np.ndarray, here: np.ndarray, elapsed_s: float, rule: PathRule) -> np.ndarray:
+    beyond_km = _distances_km(before, here) - rule.max_speed_km_h * elapsed_s / 3600.0 - rule.doubt_km
+    return np.clip(beyond_km / rule.doubt_km, 0.0, JUMP_NATS)
+
+
+def _normalized(logarithms: np.ndarray) -> np.ndarray:
+    shares = np.exp(logarithms - logarithms.max())
+    return shares / shares.sum()
+
+
+def _candidates(
+    latlon_deg: np.ndarray, searched: SearchedPoints, number: int, rule: PathRule, chosen: int, top_k: int
+) -> list[Candidate]:
+    """Return the place the path takes, and after it the frame's own, best first: ``top_k`` in all."""
+    scores, masses = searched.scores[number], searched.masses[number]
+    taken = latlon_deg[chosen]
+    is_near = haversine_km(taken, latlon_deg) <= rule.place_radius_km
+    lat_deg, lon_deg = (float(value) for value in taken)
+    path_place = Candidate(lat_deg, lon_deg, float(scores[chosen]), min(1.0, float(masses[is_near].sum())))
+    others = merge_places(latlon_deg[~is_near], scores[~is_near], masses[~is_near], rule.place_radius_km)
+    return [path_place, *others][: max(1, top_k)]
+
+
+def _measured(
+    point: TrackPoint, places: list[Candidate], doubt: float, radii: RadiusTable, max_radius95_km: float
+) -> TrackPoint:
+    radius50_km, radius95_km = radii.radii_km(doubt)
+    if radius95_km > max_radius95_km:
+        reason = f"too uncertain on a path (95 % radius {radius95_km:.0f} km, limit {max_radius95_km:.0f} km)"
+        return _abstained(point, reason)
+    return _at(point, places, 1000.0 * radius50_km, 1000.0 * radius95_km, 1.0 - doubt)
+
+
+def _moved(point: TrackPoint, places: list[Candidate], rule: PathRule) -> TrackPoint:
+    first, place = point.candidates[0], places[0]
     away_km = float(haversine_km(np.array([first.lat_deg, first.lon_deg]), np.array([place.lat_deg, place.lon_deg])))
+    if away_km == 0.0:
+        return point
     radius50_m, radius95_m = ((radius or 0.0) + 1000.0 * away_km for radius in (point.radius50_m, point.radius95_m))
     if radius50_m > 1000.0 * rule.max_radius50_km or radius95_m > 1000.0 * rule.max_radius95_km:
-        reason = f"the plausible path passes far from this frame's own place ({away_km:.0f} km)"
-        return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason)
-    return replace(
-        point, lat_deg=place.lat_deg, lon_deg=place.lon_deg, radius50_m=radius50_m, radius95_m=radius95_m,
-        confidence=place.probability,
+        return _abstained(point, f"the plausible path passes far from this frame's own place ({away_km:.0f} km)")
+    return _at(point, places, radius50_m, radius95_m, places[0].probability)
+
+
+def _at(
+    point: TrackPoint, places: list[Candidate], radius50_m: float, radius95_m: float, confidence: float
+) -> TrackPoint:
+    place = places[0]
+    return TrackPoint(
+        point.frame_index, point.media_time_s, "ok", place.lat_deg, place.lon_deg, radius50_m, radius95_m,
+        confidence, tuple(places),
     )  # fmt: skip
+
+
+def _abstained(point: TrackPoint, reason: str) -> TrackPoint:
+    return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason)

@@ -30,14 +30,12 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
     """Return the estimates of consecutive frames, the first of ``taken``, from the blended ``outputs`` of their
     windows.
     """
-    embedding = outputs["refined_embedding"]
-    # A weighted mean of unit vectors from several windows is shorter than one.
-    embedding = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
+    embedding = _unit_rows(outputs["refined_embedding"])
     points: list[TrackPoint] = []
     for begin in range(0, len(embedding), QUERIES_AT_ONCE):
         chosen = slice(begin, begin + QUERIES_AT_ONCE)
         queries = embedding[chosen]
-        scores, indices, summary = rank_points(session, queries)
+        scores, indices, summary = rank_points(session, queries, session.rule.posterior_scale)
         masses = point_mass(session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition)
         radii_km = _radii_km(session, queries, indices[:, 0], summary)
         for row in range(len(queries)):
@@ -52,6 +50,69 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
             )
             points.append(_estimate(session.rule, taken[begin + row], places[:top_k], doubt))
     return points
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchedPoints:
+    """The gallery points nearest to frames, best first: ``indices`` (T, K) int32, cosines ``scores`` (T, K) float32,
+    their ``masses`` (T, K) float32 of the posterior, ``is_known`` (T,) whether the frame is of the kind the model
+    knows, with enough others around it, and ``agrees`` (T,) whether these others say about the same.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    masses: np.ndarray
+    is_known: np.ndarray
+    agrees: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[SearchedPoints]) -> SearchedPoints:
+        """Return the points of consecutive frames; without any part, of no frame."""
+        if not parts:
+            nothing = np.zeros((0, 1), np.float32)
+            return cls(nothing.astype(np.int32), nothing, nothing, np.zeros(0, bool), np.zeros(0, bool))
+        return cls(
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.masses for part in parts]),
+            np.concatenate([part.is_known for part in parts]),
+            np.concatenate([part.agrees for part in parts]),
+        )
+
+
+def search_for_path(session: Session, outputs: Outputs) -> SearchedPoints:
+    """Return what a path through consecutive frames is chosen from: the points that Phase I finds for each of them.
+
+    GeoRefiner has looked at the places of the other frames already, and a path would count them twice.
+    """
+    rule, gallery = session.rule, session.gallery
+    path = rule.path if isinstance(rule, UncertaintyRule) else None
+    scale = rule.posterior_scale if path is None else path.posterior_scale
+    embedding = _unit_rows(outputs["first_embedding"])
+    parts = []
+    for begin in range(0, len(embedding), QUERIES_AT_ONCE):
+        chosen = slice(begin, begin + QUERIES_AT_ONCE)
+        scores, indices, summary = rank_points(session, embedding[chosen], scale)
+        masses = point_mass(gallery, scores, indices, scale, summary.log_partition)
+        known = [
+            _strangeness(rule, float(distance), float(disagreement_km)) is None
+            for distance, disagreement_km in zip(
+                outputs["domain_distance"][chosen], outputs["disagreement_km"][chosen], strict=True
+            )
+        ]
+        agrees = np.ones(len(known), bool)
+        if isinstance(rule, UncertaintyRule):
+            agrees = outputs["disagreement_km"][chosen] <= rule.max_disagreement_km
+        parts.append(
+            SearchedPoints(indices.astype(np.int32), scores, masses.astype(np.float32), np.array(known), agrees)
+        )
+    return SearchedPoints.join(parts)
+
+
+def _unit_rows(embedding: np.ndarray) -> np.ndarray:
+    """Return unit vectors: a weighted mean of unit vectors from several windows is shorter than one."""
+    unit: np.ndarray = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
+    return unit
 
 
 def posterior_radius_km(summary: PosteriorSummary) -> np.ndarray:
@@ -111,21 +172,31 @@ def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: 
     """
     rule, gallery = session.rule, session.gallery
     if isinstance(rule, UncertaintyRule):
-        return np.array([rule.radii_km(radius_km) for radius_km in posterior_radius_km(summary)])
+        return np.array([rule.radii.radii_km(radius_km) for radius_km in posterior_radius_km(summary)])
     return credible_radii_km(
         gallery, queries, gallery.latlon_deg[best], rule.posterior_scale, summary.log_partition, RADIUS_SHARES
     )
 
 
+def _strangeness(
+    rule: UncertaintyRule | UncalibratedRule, domain_distance: float, disagreement_km: float
+) -> str | None:
+    """Return why nothing the model says of a frame counts, or None."""
+    if isinstance(rule, UncalibratedRule):
+        return None
+    if domain_distance > rule.max_domain_distance:
+        return f"outside the model's domain (distance {domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
+    if np.isinf(disagreement_km):
+        return f"too few frames to confirm each other (fewer than {MIN_FRAMES_TO_AGREE})"
+    return None
+
+
 def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt) -> str | None:
     if isinstance(rule, UncalibratedRule):
         return _reason_without_calibration(rule, doubt)
-    if doubt.domain_distance > rule.max_domain_distance:
-        return (
-            f"outside the model's domain (distance {doubt.domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
-        )
-    if np.isinf(doubt.disagreement_km):
-        return f"too few frames to confirm each other (fewer than {MIN_FRAMES_TO_AGREE})"
+    strangeness = _strangeness(rule, doubt.domain_distance, doubt.disagreement_km)
+    if strangeness is not None:
+        return strangeness
     if doubt.disagreement_km > rule.max_disagreement_km:
         return (
             f"frames disagree (median distance {doubt.disagreement_km:.0f} km, limit {rule.max_disagreement_km:.0f} km)"
