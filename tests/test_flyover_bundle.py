@@ -46,7 +46,7 @@ def shared_cache(tmp_path_factory):
 
 def test_the_bundle_is_whole_and_small():
     path = find_model("flyover")
-    load_bundle(path, verify=True)
+    assert load_bundle(path, verify=True).name == "flyover"  # the name in every output and record
     assert sum(file.stat().st_size for file in path.iterdir()) <= BUNDLE_LIMIT_BYTES
     clip = ROOT / "vidtag_cli" / "data" / "demo" / "flyover_demo.mp4"
     assert clip.stat().st_size <= CLIP_LIMIT_BYTES

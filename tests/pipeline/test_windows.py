@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidtag_cli.pipeline.windows import blend_windows, window_weights
+from vidtag_cli.pipeline.windows import WINDOWS_AT_ONCE, blend_windows, window_weights
 
 FRAMES, OVERLAP = 16, 8
 FLOAT32_SUM = 1e-5  # weighted means of values of order one in float32
@@ -18,7 +18,12 @@ def batches(values, size):
 
 
 def run(values, size, run_window, frames=FRAMES, overlap=OVERLAP):
-    outputs = list(blend_windows(batches(values, size), frames, overlap, run_window))
+    """Return the blended outputs where every window is run by itself, however many are handed over together."""
+
+    def run_windows(windows):
+        return {"x": np.stack([run_window(window)["x"] for window in windows])}
+
+    outputs = list(blend_windows(batches(values, size), frames, overlap, run_windows))
     return np.concatenate([output["x"] for output in outputs]) if outputs else np.zeros((0, values.shape[1]))
 
 
@@ -80,3 +85,18 @@ def test_outputs_come_before_the_clip_ends():
     stream = blend_windows(source(), FRAMES, OVERLAP, lambda z: {"x": z})
     next(stream)
     assert consumed == 2
+
+
+@pytest.mark.parametrize(("size", "most"), [(8, 1), (32, 4), (1000, WINDOWS_AT_ONCE)])
+def test_windows_that_are_complete_together_are_run_together(size, most):
+    counts = []
+
+    def run_windows(windows):
+        counts.append(len(windows))
+        return {"x": windows}
+
+    values = features(400)
+    outputs = list(blend_windows(batches(values, size), FRAMES, OVERLAP, run_windows))
+    np.testing.assert_allclose(np.concatenate([output["x"] for output in outputs]), values, atol=FLOAT32_SUM)
+    assert max(counts) == most
+    assert sum(counts) == (400 - FRAMES) // (FRAMES - OVERLAP) + 1

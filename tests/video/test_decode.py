@@ -45,7 +45,7 @@ TINY_WH = (16, 12)
 ROOT = Path(__file__).resolve().parents[2]
 
 MATROSKA_ROUNDING_S = 0.001
-PIL_MEAN_LEVELS = 1.5  # measured 0.2 to 0.6; swscale's bicubic is a little sharper (C = 0.6 against 0.5)
+PIL_MEAN_LEVELS = 0.5  # measured 0.2 to 0.4; swscale's bicubic is a little sharper (C = 0.6 against 0.5)
 SAME_CUT_MEAN_LEVELS = 0.5  # smooth pictures: half a pixel beside them is one level and more
 COLOUR_LEVELS = 2  # eight bits of YUV, of limited range, tell colours apart no better
 SAME_TURN_MEAN_LEVELS = 0.5  # the same filters in the same order: only rounding of chroma may differ

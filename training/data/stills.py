@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from PIL import Image, UnidentifiedImageError
 
 from vidtag_cli.errors import InputError
-from vidtag_cli.video.ffmpeg import SCALE_FLAGS
+from vidtag_cli.video.ffmpeg import SCALE_FLAGS, SCALED_FORMAT
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -44,8 +44,8 @@ def read_still(path: Path, size_px: int) -> np.ndarray:
     """
     try:
         frame = _decoded(path)
-        filters = (*_UPRIGHT.get(_orientation(path), ()), ("scale", f"w={size_px}:h={size_px}:flags={SCALE_FLAGS}"))
-        return _filtered(frame, filters)
+        scaled = (("scale", f"w={size_px}:h={size_px}:flags={SCALE_FLAGS}"), ("format", SCALED_FORMAT))
+        return _filtered(frame, (*_UPRIGHT.get(_orientation(path), ()), *scaled))
     except av.error.FFmpegError as error:
         raise InputError(
             f"{path}: not an image that can be decoded ({error.strerror}): remove it or copy it anew"

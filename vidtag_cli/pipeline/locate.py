@@ -126,7 +126,7 @@ def _batch_frames(
 
 
 def embed_frames(session: Session, batches: Iterable[np.ndarray], clock: StageClock | None = None) -> Iterator[Outputs]:
-    """Yield the outputs of :func:`run_window` for all frames (n, S, S, 3) uint8 of ``batches``, in order.
+    """Yield the outputs of :func:`run_windows` for all frames (n, S, S, 3) uint8 of ``batches``, in order.
 
     A model with temporal modules sees overlapping windows; one of kind ``geoclip`` sees each frame by itself.
     """
@@ -139,7 +139,7 @@ def embed_encoded(session: Session, encoded: Iterable[np.ndarray], clock: StageC
     if session.bundle.kind == "geoclip":
         return map(single_frames, encoded)
     window = session.bundle.window
-    return blend_windows(encoded, window.frames, window.overlap_frames, lambda z: run_window(session, z, clock))
+    return blend_windows(encoded, window.frames, window.overlap_frames, lambda z: run_windows(session, z, clock))
 
 
 def _encode_batches(
@@ -162,30 +162,34 @@ def single_frames(embedding: np.ndarray) -> Outputs:
     }
 
 
-def run_window(session: Session, features: np.ndarray, clock: StageClock | None = None) -> Outputs:
-    """Return the refined embeddings (T, E), and how far from the model's domain the window is, of features (T, D).
+def run_windows(session: Session, features: np.ndarray, clock: StageClock | None = None) -> Outputs:
+    """Return the embeddings of both searches (W, T, E), and how far from the model's domain each window is and how far
+    its frames are from each other (W, T), of the features (W, T, D) of windows.
 
     TempGeo gives frame embeddings; the first search turns them into places; GeoRefiner looks at the places and the
     frames again. The domain distance is the window's median, one number for all its frames: a clip is of one kind.
     """
     clock = clock or StageClock()
+    windows, frames, _ = features.shape
     with clock.time("tempgeo"):
-        attended = session.run("tempgeo", frame_features=features[None])
+        attended = session.run("tempgeo", frame_features=features)
     with clock.time("search"):
-        _, best = search_gallery(session.gallery, attended["frame_embedding"][0], 1)
-    places = np.asarray(session.gallery.embeddings[best[:, 0]], dtype=np.float32)
+        _, best = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
+    best = best.reshape(windows, frames)
+    places = np.asarray(session.gallery.embeddings[best], dtype=np.float32)
     with clock.time("refine"):
         refined = session.run(
-            "georefiner", refined_features=attended["refined_features"], location_embedding=places[None]
-        )["refined_embedding"][0]
-    distance = np.zeros(len(features), np.float32)
+            "georefiner", refined_features=attended["refined_features"], location_embedding=places
+        )["refined_embedding"]
+    distance = np.zeros((windows, frames), np.float32)
     if session.domain is not None:
-        distance[:] = np.median(session.domain.distance(features))
+        each = session.domain.distance(np.concatenate(features)).reshape(windows, frames)
+        distance[:] = np.median(each, axis=1, keepdims=True)
     return {
-        "first_embedding": attended["frame_embedding"][0],
+        "first_embedding": attended["frame_embedding"],
         "refined_embedding": refined,
         "domain_distance": distance,
-        "disagreement_km": window_disagreement_km(session.gallery.latlon_deg[best[:, 0]]),
+        "disagreement_km": np.stack([window_disagreement_km(session.gallery.latlon_deg[row]) for row in best]),
     }
 
 

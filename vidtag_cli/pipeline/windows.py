@@ -9,16 +9,20 @@ import numpy as np
 Outputs = dict[str, np.ndarray]
 """Name -> array whose first axis is the frames."""
 
+WINDOWS_AT_ONCE = 8
+"""Of 16 frames, 128 queries in one pass through the gallery."""
+
 
 def blend_windows(
-    batches: Iterable[np.ndarray], frames: int, overlap_frames: int, run_window: Callable[[np.ndarray], Outputs]
+    batches: Iterable[np.ndarray], frames: int, overlap_frames: int, run_windows: Callable[[np.ndarray], Outputs]
 ) -> Iterator[Outputs]:
     """Yield the outputs of all frames in order, as soon as no later window can change them.
 
-    ``batches`` are feature arrays (n, D) of consecutive frames, ``run_window`` maps the features (t, D) of one window
-    to outputs (t, ...). A frame that several windows see gets their average, weighted by its distance from the
-    window's ends. A clip shorter than a window is one window of its own length; the last window of a longer clip ends
-    at its last frame.
+    ``batches`` are feature arrays (n, D) of consecutive frames, ``run_windows`` maps the features (W, t, D) of windows
+    to outputs (W, t, ...). All windows that a batch completes are run together, at most ``WINDOWS_AT_ONCE``: for few
+    frames a search through the gallery costs as much as for many. A frame that several windows see gets their average,
+    weighted by its distance from the window's ends. A clip shorter than a window is one window of its own length; the
+    last window of a longer clip ends at its last frame.
     """
     stride = frames - overlap_frames
     pending = np.empty((0, 0), np.float32)  # features from the start of the next window on
@@ -29,19 +33,28 @@ def blend_windows(
         pending = batch if pending.size == 0 else np.concatenate([pending, batch])
         tail = (batch if tail.size == 0 else np.concatenate([tail, batch]))[-frames:]
         while len(pending) >= frames:
-            blend.add(run_window(pending[:frames]))
-            pending = pending[stride:]
+            count = min(WINDOWS_AT_ONCE, (len(pending) - frames) // stride + 1)
+            windows = np.stack([pending[begin : begin + frames] for begin in range(0, count * stride, stride)])
+            for outputs in _each_window(run_windows(windows)):
+                blend.add(outputs)
+                yield blend.take(stride)
+            pending = pending[count * stride :]
             seen_window = True
-            yield blend.take(stride)
     if not seen_window and len(pending):
-        blend.add(run_window(pending))
+        blend.add(*_each_window(run_windows(pending[None])))
         yield blend.take(len(pending))
     elif len(pending) > overlap_frames:
         # Frames no window has seen: one more window, shifted back so that it is full.
-        blend.add(run_window(tail), offset=len(pending) - frames)
+        blend.add(*_each_window(run_windows(tail[None])), offset=len(pending) - frames)
         yield blend.take(len(pending))
     elif seen_window and overlap_frames:
         yield blend.take(overlap_frames)
+
+
+def _each_window(outputs: Outputs) -> list[Outputs]:
+    """Return the outputs (t, ...) of every window of ``outputs`` (W, t, ...)."""
+    count = len(next(iter(outputs.values())))
+    return [{name: values[index] for name, values in outputs.items()} for index in range(count)]
 
 
 def window_weights(count: int) -> np.ndarray:
