@@ -178,9 +178,9 @@ def run_windows(session: Session, features: np.ndarray, clock: StageClock | None
     best = best.reshape(windows, frames)
     places = np.asarray(session.gallery.embeddings[best], dtype=np.float32)
     with clock.time("refine"):
-        refined = session.run(
-            "georefiner", refined_features=attended["refined_features"], location_embedding=places
-        )["refined_embedding"]
+        refined = session.run("georefiner", refined_features=attended["refined_features"], location_embedding=places)[
+            "refined_embedding"
+        ]
     distance = np.zeros((windows, frames), np.float32)
     if session.domain is not None:
         each = session.domain.distance(np.concatenate(features)).reshape(windows, frames)

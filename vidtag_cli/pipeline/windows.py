@@ -41,11 +41,13 @@ def blend_windows(
             pending = pending[count * stride :]
             seen_window = True
     if not seen_window and len(pending):
-        blend.add(*_each_window(run_windows(pending[None])))
+        (outputs,) = _each_window(run_windows(pending[None]))
+        blend.add(outputs)
         yield blend.take(len(pending))
     elif len(pending) > overlap_frames:
         # Frames no window has seen: one more window, shifted back so that it is full.
-        blend.add(*_each_window(run_windows(tail[None])), offset=len(pending) - frames)
+        (outputs,) = _each_window(run_windows(tail[None]))
+        blend.add(outputs, offset=len(pending) - frames)
         yield blend.take(len(pending))
     elif seen_window and overlap_frames:
         yield blend.take(overlap_frames)
