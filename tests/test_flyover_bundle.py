@@ -10,6 +10,7 @@ import pytest
 
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.bundle.registry import find_model
+from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT.parent / "shared" / "media"
@@ -60,6 +61,29 @@ def test_the_demo_locates_its_clip(tmp_path, shared_cache):
     written = {path.name for path in (tmp_path / "vidtag-demo").iterdir()}
     suffixes = ("gpx", "kml", "geojson", "csv", "report.json")
     assert written == {f"flyover_demo.{suffix}" for suffix in suffixes}
+
+
+def test_both_shots_of_an_edited_flight_are_located(tmp_path, shared_cache):
+    """The first 9 s of the demo's flight and, after a cut, what follows 7 s later: two tracks near the true one."""
+    demo = ROOT / "vidtag_cli" / "data" / "demo"
+    scenes = "[0:v]split[a][b];[a]trim=0:9[c];[b]trim=16:24,setpts=PTS-STARTPTS[d];[c][d]concat=n=2"
+    source = ["-i", f"file:{demo / 'flyover_demo.mp4'}", "-filter_complex", scenes]
+    ffmpeg = [str(find_ffmpeg().path), "-nostdin", "-loglevel", "error"]
+    subprocess.run([*ffmpeg, *source, "-c:v", "libx264", "-crf", "20", str(tmp_path / "edited.mp4")], check=True)
+    lines = [line.split(",") for line in (demo / "flyover_demo.truth.csv").read_text("ascii").splitlines()]
+    before = [line for line in lines[1:] if float(line[0]) < 9.0]
+    after = [[f"{float(line[0]) - 7.0:.6f}", *line[1:]] for line in lines[1:] if float(line[0]) >= 16.0]
+    rows = [lines[0], *before, *after]
+    (tmp_path / "edited.csv").write_text("\n".join(",".join(row) for row in rows) + "\n", "ascii")
+    done = vidtag("eval", "edited.mp4", "--model", "flyover", "--smooth", "viterbi", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    frames = json.loads(done.stdout)["metrics"]["frames"]
+    assert frames["count"] == 17
+    assert frames["located"] >= 14
+    assert frames["median_km"] == pytest.approx(DEMO_MEDIAN_ERROR_KM, abs=GALLERY_STEP_KM)
+    table = vidtag("locate", "edited.mp4", "--model", "flyover", "--smooth", "viterbi", "--json", cwd=tmp_path)
+    shots = json.loads(table.stdout)["inputs"][0]["summary"]["shots"]
+    assert [shot["frames"] for shot in shots] == [9, 8]
 
 
 def test_the_demo_prints_the_honest_sentence(tmp_path, shared_cache):

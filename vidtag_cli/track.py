@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Literal
 
 Status = Literal["ok", "abstained"]
@@ -27,9 +28,10 @@ class Candidate:
 class TrackPoint:
     """The estimate for one analysed frame.
 
-    ``frame_index`` counts all frames of the video from 0, also those not analysed. ``media_time_s`` is the container's
-    presentation timestamp. ``radius50_m`` and ``radius95_m`` are the radii inside which the stated share of validation
-    frames had their true place. A point with status ``abstained`` has no position and says why in ``abstain_reason``.
+    ``frame_index`` counts all frames of the video from 0, also those not analysed, and ``shot`` the shots of an edited
+    video, also those without an analysed frame. ``media_time_s`` is the container's presentation timestamp.
+    ``radius50_m`` and ``radius95_m`` are the radii inside which the stated share of validation frames had their true
+    place. A point with status ``abstained`` has no position and says why in ``abstain_reason``.
     """
 
     frame_index: int
@@ -42,6 +44,7 @@ class TrackPoint:
     confidence: float | None = None
     candidates: tuple[Candidate, ...] = ()
     abstain_reason: str | None = None
+    shot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,9 @@ class Track:
         return tuple(point for point in self.points if point.status == "ok")
 
     def runs(self) -> tuple[tuple[TrackPoint, ...], ...]:
-        """Return the unbroken spans of located points, cut at every abstention."""
-        runs: list[list[TrackPoint]] = [[]]
-        for point in self.points:
-            if point.status == "ok":
-                runs[-1].append(point)
-            elif runs[-1]:
-                runs.append([])
-        return tuple(tuple(run) for run in runs if run)
+        """Return the unbroken spans of located points, cut at every abstention and where another shot begins."""
+        spans = groupby(self.points, key=lambda point: (point.shot, point.status))
+        return tuple(tuple(run) for (_, status), run in spans if status == "ok")
 
     def time_utc(self, point: TrackPoint) -> datetime | None:
         """Return the instant of a point, or None when the video gives no basis for absolute time."""
@@ -89,8 +87,12 @@ class Track:
 def check_track(track: Track) -> None:
     """Raise ValueError unless every number of the track is finite, in range and in order; every writer relies on it."""
     previous_s = -math.inf
+    previous_shot = 0
     for point in track.points:
         where = f"frame {point.frame_index}"
+        if point.shot < previous_shot:
+            raise ValueError(f"{where}: shot {point.shot} does not follow {previous_shot}")
+        previous_shot = point.shot
         if not math.isfinite(point.media_time_s) or point.media_time_s <= previous_s:
             raise ValueError(f"{where}: media_time_s {point.media_time_s} does not follow {previous_s}")
         previous_s = point.media_time_s

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from synthetic_video import write_video
+from synthetic_video import write_edited_video, write_video
 from tiny_bundle import write_tiny_bundle
 from tiny_geoclip_bundle import write_tiny_geoclip_bundle
 
@@ -113,6 +113,31 @@ def test_a_path_is_named_in_every_output(vidtag, clip, model):
     assert report["summary"]["track_smoothing"] == named
 
 
+def test_every_shot_of_an_edited_video_has_its_own_track(vidtag, tmp_path, model):
+    edited = write_edited_video(tmp_path / "edited.mp4", (8, 6))
+    arguments = ("locate", edited, "--model", model, "--all-frames", "--smooth", "viterbi")
+    done = vidtag(*arguments, "--out", "t.gpx", "--out", "t.csv")
+    assert done.returncode == 0, done.stderr
+    assert "14 of 14 frames located, in 2 shots" in done.stderr
+    assert (vidtag.folder / "t.gpx").read_text("utf-8").count("<trkseg>") == 2
+    rows = (vidtag.folder / "t.csv").read_text("utf-8").splitlines()
+    assert [row.rpartition(",")[2] for row in rows] == ["shot", *["0"] * 8, *["1"] * 6]
+    report = json.loads((vidtag.folder / "t.report.json").read_text("utf-8"))
+    assert [(shot["frames"], shot["ok"]) for shot in report["summary"]["shots"]] == [(8, 8), (6, 6)]
+    assert report["method"]["parameters"]["cuts"]["min_difference"] > 0.0
+
+
+@pytest.mark.parametrize("option", [("--shots", "whole"), ("--decode", "keyframes")])
+def test_a_video_taken_for_one_shot_says_so(vidtag, tmp_path, model, option):
+    edited = write_edited_video(tmp_path / "edited.mp4", (8, 6))
+    done = vidtag("locate", edited, "--model", model, "--all-frames", *option, "--out", "t.gpx")
+    assert done.returncode in (0, 8), done.stderr  # of key frames there may be too few to confirm each other
+    assert "Cuts were not looked for" in (vidtag.folder / "t.gpx").read_text("utf-8")
+    report = json.loads((vidtag.folder / "t.report.json").read_text("utf-8"))
+    assert (report["method"]["parameters"]["shots"], report["method"]["parameters"]["cuts"]) == ("whole", None)
+    assert len(report["summary"]["shots"]) == 1
+
+
 def test_the_input_is_never_an_output(vidtag, clip, model):
     link = vidtag.folder / "link.gpx"
     link.symlink_to(clip)
@@ -215,6 +240,7 @@ def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
     ["clip.mp4", "--format", "gpx"], ["clip.mp4", "--out", "a.xyz"], ["-"],
     ["clip.mp4", "--out", "a.gpx", "--geojson-shape", "line"], ["clip.mp4", "--max-speed-kmh", "90"],
     ["clip.mp4", "--smooth", "viterbi", "--max-speed-kmh", "0"],
+    ["clip.mp4", "--decode", "keyframes", "--shots", "split"],
 ])  # fmt: skip
 def test_contradictions_are_wrong_usage(vidtag, arguments):
     assert vidtag("locate", *arguments).returncode == 2

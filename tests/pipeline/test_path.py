@@ -1,5 +1,6 @@
 """One plausible path: the likeliest one that a camera could have taken, and circles that stay honest."""
 
+import dataclasses
 import itertools
 import math
 
@@ -219,3 +220,16 @@ def test_measured_circles_hold_at_the_speed_they_were_measured_at_alone():
     assert plausible_speed_km_h(rule) == 600.0
     assert path_rule(rule, 600.0) == PathRule(600.0, 30.0, 100.0, math.inf, 1000.0, RADII)
     assert path_rule(rule, 90.0) == PathRule(90.0, 30.0, 100.0, math.inf, 1000.0)
+
+
+def test_every_shot_has_a_path_of_its_own():
+    """Two frames that leave open where they are: after a cut nothing holds them where the camera was before."""
+    scene = [(MUNICH, 0.9), (SYDNEY, 0.1)]
+    open_scene = [(SYDNEY, 0.6), (MUNICH, 0.4)]
+    points = [frame(0, *scene), frame(1, *scene), frame(2, *open_scene), frame(3, *open_scene)]
+    anywhere = dataclasses.replace(RULE, max_radius95_km=math.inf)
+    assert positions(smooth(*points, rule=anywhere)) == [tuple(GALLERY[MUNICH])] * 4
+    cut = [(dataclasses.replace(point, shot=int(point.frame_index >= 2)), places) for point, places in points]
+    found = smooth(*cut, rule=anywhere)
+    assert positions(found) == [tuple(GALLERY[MUNICH])] * 2 + [tuple(GALLERY[SYDNEY])] * 2
+    assert [point.shot for point in found.points] == [0, 0, 1, 1]

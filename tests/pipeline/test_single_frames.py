@@ -10,10 +10,11 @@ from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.gallery.build import other_longitude
 from vidtag_cli.pipeline.calibration import UNCALIBRATED as CAVEAT
-from vidtag_cli.pipeline.locate import embed_frames, limitations_of
+from vidtag_cli.pipeline.locate import ONE_SHOT, LocateOptions, embed_frames, limitations_of
 from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import location_embedder, open_session
 from vidtag_cli.pipeline.uncertainty import estimate_points
+from vidtag_cli.video.batches import FrameBatch
 
 FLOAT32 = 1e-4  # values of order a hundred in float32
 SCORE_ROUNDING = 1e-6  # cosines are rounded from float64 to float32; float16 would be off by 1e-4
@@ -33,17 +34,23 @@ def frames(count):
     return np.random.default_rng(0).integers(0, 256, (count, FRAME_SIZE_PX, FRAME_SIZE_PX, 3), dtype=np.uint8)
 
 
+def batch(rgb):
+    numbers = tuple(range(len(rgb)))
+    return FrameBatch(rgb, tuple(map(float, numbers)), numbers, (0,) * len(rgb))
+
+
 @pytest.mark.parametrize("size", [1, 3, 20])
 def test_batches_do_not_change_the_embeddings(session, size):
     rgb = frames(20)
-    batches = [rgb[begin : begin + size] for begin in range(0, 20, size)]
+    batches = [batch(rgb[begin : begin + size]) for begin in range(0, 20, size)]
     found = np.concatenate([outputs["refined_embedding"] for outputs in embed_frames(session(), batches)])
     np.testing.assert_allclose(found, reference("image_encoder", {"frames_rgb": rgb})["frame_embedding"], rtol=FLOAT32)
 
 
 def estimates(session):
-    (outputs,) = embed_frames(session, [frames(3)])
-    return estimate_points(session, outputs, [(number, float(number)) for number in range(3)], top_k=5)
+    three = batch(frames(3))
+    (outputs,) = embed_frames(session, [three])
+    return estimate_points(session, outputs, three.times(), top_k=5)
 
 
 def test_one_frame_needs_no_other_to_confirm_it(session):
@@ -64,7 +71,13 @@ def test_a_flat_posterior_names_no_place(session):
 
 def test_the_track_says_that_nothing_was_measured(session):
     opened = session()
-    assert limitations_of(opened)[:2] == (opened.bundle.domain, CAVEAT)
+    assert limitations_of(opened, LocateOptions())[:2] == (opened.bundle.domain, CAVEAT)
+
+
+def test_the_track_says_that_cuts_were_not_looked_for(session):
+    opened = session()
+    assert ONE_SHOT in limitations_of(opened, LocateOptions(shots="whole"))
+    assert ONE_SHOT not in limitations_of(opened, LocateOptions())
 
 
 def test_points_near_180_are_scored_under_both_longitudes(session):
@@ -76,7 +89,7 @@ def test_points_near_180_are_scored_under_both_longitudes(session):
 def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stored(session):
     """The scores of places are the cosines of unrounded embeddings; those of the stored ones are off by 1e-4."""
     opened = session()
-    (outputs,) = embed_frames(opened, [frames(3)])
+    (outputs,) = embed_frames(opened, [batch(frames(3))])
     queries = outputs["refined_embedding"] / np.linalg.norm(outputs["refined_embedding"], axis=-1, keepdims=True)
     scores, indices, _ = rank_points(opened, queries, opened.rule.posterior_scale)
     gallery = opened.gallery

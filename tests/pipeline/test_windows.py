@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidtag_cli.pipeline.windows import WINDOWS_AT_ONCE, blend_windows, window_weights
+from vidtag_cli.pipeline.windows import WINDOWS_AT_ONCE, blend_windows, split_into_shots, window_weights
 
 FRAMES, OVERLAP = 16, 8
 FLOAT32_SUM = 1e-5  # weighted means of values of order one in float32
@@ -100,3 +100,24 @@ def test_windows_that_are_complete_together_are_run_together(size, most):
     np.testing.assert_allclose(np.concatenate([output["x"] for output in outputs]), values, atol=FLOAT32_SUM)
     assert max(counts) == most
     assert sum(counts) == (400 - FRAMES) // (FRAMES - OVERLAP) + 1
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 100])
+@pytest.mark.parametrize("lengths", [(20, 1, 17, 40), (1,), (5, 5), (16, 16)])
+def test_no_window_looks_across_a_cut(lengths, size):
+    seen = []
+
+    def run_windows(windows):
+        seen.extend(windows[..., 0].round().astype(int).tolist())
+        return {"x": windows}
+
+    shots = np.repeat(np.arange(len(lengths)) * 3, lengths)  # some shots have no frame in use
+    values = features(len(shots))
+    values[:, 0] = shots
+    parts = [(values[begin : begin + size], tuple(shots[begin : begin + size])) for begin in range(0, len(shots), size)]
+    outputs = [
+        output["x"] for shot in split_into_shots(parts) for output in blend_windows(shot, FRAMES, OVERLAP, run_windows)
+    ]
+    np.testing.assert_allclose(np.concatenate(outputs), values, atol=FLOAT32_SUM)
+    assert all(len(set(window)) == 1 for window in seen)
+    assert sorted({len(window) for window in seen}) == sorted({min(FRAMES, length) for length in lengths})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vidtag_cli.video.decoder_log import DecoderLog
+from vidtag_cli.video.ffmpeg import THUMBNAIL_WH
 from vidtag_cli.video.frame_pipe import QUEUED_FRAMES, FramePipe
 
 SIZE_WH = (4, 2)
@@ -24,6 +25,17 @@ def frame(number, pts):
 """
 
 
+def _pipe_with_thumbnails(program: str) -> FramePipe:
+    """Return the pipe of a stand-in that also knows `thumbnail(level)`: half of the picture bright, half at a level."""
+    beginning = f"""
+thumbnails = int(sys.argv[2])
+def thumbnail(level):
+    os.write(thumbnails, bytes([255, level]) * {THUMBNAIL_WH[0] * THUMBNAIL_WH[1] // 2})
+"""
+    argv = [sys.executable, "-S", "-c", PRELUDE + beginning + program]
+    return FramePipe(lambda *descriptors: [*argv, *map(str, descriptors)], SIZE_WH, DecoderLog(), find_cuts=True)
+
+
 def _pipe(program: str, size_wh: tuple[int, int] = SIZE_WH) -> tuple[FramePipe, DecoderLog]:
     log = DecoderLog()
     argv = [sys.executable, "-S", "-c", PRELUDE + program]
@@ -33,7 +45,7 @@ def _pipe(program: str, size_wh: tuple[int, int] = SIZE_WH) -> tuple[FramePipe, 
 def test_pairs_pixels_with_times() -> None:
     pipe, log = _pipe("frame(1, 10); frame(2, 'NOPTS'); frame(3, -5); os.write(2, b'oops\\n')")
     taken = [pipe.take() for _ in range(4)]
-    assert [(item[0], item[1], int(item[2].mean())) for item in taken if item] == [(0, 10, 1), (1, None, 2), (2, -5, 3)]
+    assert [(item[0], item[1], int(item[3].mean())) for item in taken if item] == [(0, 10, 1), (1, None, 2), (2, -5, 3)]
     assert taken[3] is None
     assert pipe.exit_status() == 0
     assert log.frames_decoded == 3
@@ -55,7 +67,7 @@ def test_half_a_frame_is_an_error_line() -> None:
     pipe, log = _pipe("frame(1, 0); os.write(1, b'x' * 5)")
     first = pipe.take()
     assert first is not None
-    assert np.array_equal(first[2], np.ones((2, 4, 3), np.uint8))
+    assert np.array_equal(first[3], np.ones((2, 4, 3), np.uint8))
     assert pipe.take() is None
     assert "incomplete (5 of 24 bytes)" in log.lines[0]
     pipe.close()
@@ -82,3 +94,20 @@ def test_an_endless_source_is_held_back_and_ended() -> None:
     assert pipe.exit_status() == -9
     in_pipes = 4  # one waits to be queued, one is being read, one being written, one reported before that
     assert log.frames_decoded <= 3 * QUEUED_FRAMES + QUEUED_FRAMES + in_pipes
+
+
+def test_frames_wait_until_their_shot_is_known() -> None:
+    pipe = _pipe_with_thumbnails(
+        "for number, level in enumerate([0, 0, 0, 255, 255, 255]):\n    frame(number, number)\n    thumbnail(level)"
+    )
+    taken = [pipe.take() for _ in range(7)]
+    assert [(item[0], item[2]) for item in taken if item] == [(0, 0), (1, 0), (2, 0), (3, 1), (4, 1), (5, 1)]
+    pipe.close()
+
+
+@pytest.mark.parametrize("thumbnails", ["", "thumbnail(0)", "os.write(thumbnails, b'x' * 7)"])
+def test_frames_come_out_though_thumbnails_are_missing(thumbnails: str) -> None:
+    pipe = _pipe_with_thumbnails(f"frame(1, 0); frame(2, 1); frame(3, 2); {thumbnails}")
+    assert [item[2] for item in (pipe.take() for _ in range(3)) if item] == [0, 0, 0]
+    assert pipe.take() is None
+    pipe.close()

@@ -39,6 +39,7 @@ def test_a_feature_has_the_named_properties_and_six_decimals():
             "radius50_m": 10.0,
             "radius95_m": 90.0,
             "confidence": 0.1235,
+            "shot": 0,
             "status": "ok",
         },
     }

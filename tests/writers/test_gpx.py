@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def test_segments_end_at_abstentions_and_at_180_without_new_points():
     assert longitudes(track(*points)) == [["179.900000"], ["-179.900000"], ["-179.800000"]]
 
 
+def test_a_segment_ends_with_its_shot():
+    points = [ok(0, 0.0, 1.0), ok(1, 0.0, 2.0), replace(ok(2, 0.0, 3.0), shot=1), replace(ok(3, 0.0, 4.0), shot=3)]
+    assert longitudes(track(*points)) == [["1.000000", "2.000000"], ["3.000000"], ["4.000000"]]
+    shots = [element.text for element in tree(track(*points)).iterfind(".//v:shot", NAMES)]
+    assert shots == ["0", "0", "1", "3"]
+
+
 def test_a_longitude_that_rounds_to_180_begins_the_western_side():
     assert longitudes(track(ok(0, 0.0, 179.9), ok(1, 0.0, 179.9999999))) == [["179.900000"], ["-180.000000"]]
 
@@ -55,7 +63,7 @@ def test_the_comment_tells_the_radius_and_never_less(radius95_m, comment):
 
 def test_unknown_values_are_left_out():
     extensions = tree(track(ok(0, 1.0, 2.0))).find(".//g:trkpt/g:extensions", NAMES)
-    assert [etree.QName(e).localname for e in extensions] == ["frame", "media_time_s"]
+    assert [etree.QName(e).localname for e in extensions] == ["frame", "media_time_s", "shot"]
 
 
 def test_nothing_pretends_to_be_a_gnss_fix():

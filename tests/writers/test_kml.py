@@ -91,6 +91,7 @@ def test_a_placemark_carries_its_numbers_and_its_time():
         "radius50_m": "10.0",
         "radius95_m": "10000.0",
         "confidence": "0.9000",
+        "shot": "0",
     }
     assert placemark.findtext("k:TimeStamp/k:when", namespaces=NAMES) == "2024-05-17T09:30:01.000Z"
 

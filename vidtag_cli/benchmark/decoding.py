@@ -66,6 +66,7 @@ def run_decode_benchmark(
 ) -> DecodeBenchmark:
     """Decode a video in every way ``rounds`` times, in turns, after one round that is not counted.
 
+    Cuts are looked for, as locating does, but where key frames alone are decoded.
     Processor seconds hold those of ffmpeg and those that this process spends on reading its frames.
     """
     info = probe_video(path)
@@ -97,7 +98,14 @@ def run_decode_benchmark(
 def _decode(path: Path, info: VideoInfo, case: DecodeCase, threads: int) -> int:
     size_wh = (FRAME_SIZE_PX, FRAME_SIZE_PX)
     with VideoDecoder(
-        path, info, size_wh, case.sampling_fps, threads=threads, mode=case.mode, block_frames=BATCH_FRAMES
+        path,
+        info,
+        size_wh,
+        case.sampling_fps,
+        threads=threads,
+        mode=case.mode,
+        block_frames=BATCH_FRAMES,
+        find_cuts=case.mode != "keyframes",
     ) as decoder:
         return sum(len(batch.frames_rgb) for batch in frame_batches(decoder, BATCH_FRAMES))
 

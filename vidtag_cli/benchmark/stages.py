@@ -16,7 +16,7 @@ from vidtag_cli.engines.peak_memory import PeakMemory
 from vidtag_cli.pipeline.clock import StageClock
 from vidtag_cli.pipeline.locate import LocateOptions, embed_frames, locate_video
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.uncertainty import FrameTime, estimate_points
+from vidtag_cli.pipeline.uncertainty import estimate_points
 from vidtag_cli.track import Track
 from vidtag_cli.video.batches import frame_batches
 from vidtag_cli.video.decode import VideoDecoder
@@ -126,15 +126,13 @@ def _time_stages(path: Path, info: VideoInfo, session: Session, options: LocateO
     size_px = session.bundle.preprocess.frame_size_px
     with watch.time("decode"), VideoDecoder(
         path, info, (size_px, size_px), _sampling_fps(session, options), session.bundle.preprocess.resize,
-        options.decoder_threads, block_frames=options.batch_frames,
+        options.decoder_threads, block_frames=options.batch_frames, find_cuts=options.shots == "split",
     ) as decoder:  # fmt: skip
         batches = list(frame_batches(islice(decoder, MAX_FRAMES), options.batch_frames))
     # The clock of the pipeline is asked for ``time`` alone, which a stopwatch has too.
-    parts = list(embed_frames(session, (batch.frames_rgb for batch in batches), cast(StageClock, watch)))
+    parts = list(embed_frames(session, batches, cast(StageClock, watch)))
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    taken: list[FrameTime] = [
-        time for batch in batches for time in zip(batch.source_index, batch.media_time_s, strict=True)
-    ]
+    taken = [time for batch in batches for time in batch.times()]
     with watch.time("search"):
         points = estimate_points(session, outputs, taken, options.top_k)
     with watch.time("write"):

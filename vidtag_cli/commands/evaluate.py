@@ -28,6 +28,7 @@ from vidtag_cli.commands.options import (
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    ShotsOption,
     SmoothOption,
     ThreadsOption,
     check_max_speed,
@@ -48,6 +49,7 @@ def eval_command(
         str | None, typer.Option(help="Instant of media time 0, such as 2024-05-17T09:30:05Z, for truth in UTC.")
     ] = None,
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames analysed per second of video.")] = None,
+    shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
     model: ModelOption = None,
@@ -84,7 +86,10 @@ def eval_command(
             observer=observer,
         )  # fmt: skip
     options = LocateOptions(
-        sampling_fps=fps, smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule)
+        sampling_fps=fps,
+        shots=shots or "split",
+        smooth=smooth,
+        max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )
     scored = []
     for video, true_path in zip(videos, truths, strict=True):

@@ -27,6 +27,7 @@ from vidtag_cli.commands.options import (
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    ShotsOption,
     SmoothOption,
     ThreadsOption,
     VerboseOption,
@@ -89,6 +90,7 @@ def locate_command(
     decode_device: Annotated[
         Literal["cpu", "cuda"], typer.Option(help="Where video is decoded; cuda is an error where it cannot.")
     ] = "cpu",
+    shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
     engine: EngineOption = "onnxruntime",
@@ -116,6 +118,8 @@ def locate_command(
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
     check_max_speed(smooth, max_speed_kmh)
+    if shots == "split" and decode == "keyframes":
+        raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
     if as_json and [str(path) for path in out or []] == ["-"]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
     instant = None if start_time is None else parse_start_time(start_time)
@@ -133,6 +137,7 @@ def locate_command(
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
+        shots=shots or ("whole" if decode == "keyframes" else "split"),
         smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )  # fmt: skip
     for path, request in requests:
@@ -154,6 +159,8 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
         return
     summary = outcome.summary()["summary"]
     text = f"{summary['ok']} of {summary['frames']} frames located"
+    if len(summary["shots"]) > 1:
+        text += f", in {len(summary['shots'])} shots"
     if summary["abstain_reasons"]:
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
     errors = len(outcome.located.decode_errors)

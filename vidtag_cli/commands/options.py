@@ -37,6 +37,11 @@ MaxSpeedOption = Annotated[
     typer.Option("--max-speed-kmh", help="The fastest plausible camera, with --smooth viterbi: 250, or the model's."),
 ]
 
+ShotsOption = Annotated[
+    Literal["split", "whole"] | None,
+    typer.Option("--shots", help="split: look for cuts, each shot by itself (default); whole: the video is one shot."),
+]
+
 
 def check_max_speed(smooth: str, max_speed_kmh: float | None) -> None:
     """Raise UsageError for a speed without a path, or for one that no camera has."""

@@ -1,4 +1,4 @@
-"""The algorithm on one screen (SPEC 2.10): frames, features, windows, two searches, an estimate for every frame."""
+"""The algorithm on one screen (SPEC 2.10): frames, features, shots, windows, two searches, an estimate a frame."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from vidtag_cli.pipeline.uncertainty import (
     search_for_path,
     window_disagreement_km,
 )
-from vidtag_cli.pipeline.windows import Outputs, blend_windows
+from vidtag_cli.pipeline.windows import Outputs, Shots, blend_windows, split_into_shots
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
-from vidtag_cli.video.batches import frame_batches
+from vidtag_cli.video.batches import FrameBatch, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode
 from vidtag_cli.video.probe import VideoInfo, probe_video
+
+ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
 
 LIMITATIONS = (
     "Estimate from image content; not a GNSS fix; not proof of place or of authenticity.",
@@ -41,8 +43,8 @@ LIMITATIONS = (
 class LocateOptions:
     """What a run may vary. ``sampling_fps`` None takes the model's own density; ``all_frames`` analyses every frame.
 
-    ``smooth`` viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could
-    take.
+    ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
+    viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
     """
 
     sampling_fps: float | None = None
@@ -52,6 +54,7 @@ class LocateOptions:
     decoder_threads: int = 1
     decode_mode: DecodeMode = "exact"
     decode_device: DecodeDevice = "cpu"
+    shots: Literal["split", "whole"] = "split"
     smooth: Literal["none", "viterbi"] = "none"
     max_speed_km_h: float = MAX_SPEED_KM_H
 
@@ -91,6 +94,7 @@ def locate_video(
     with VideoDecoder(
         path, video, size, sampling_fps, resize=bundle.preprocess.resize, threads=options.decoder_threads,
         mode=options.decode_mode, device=options.decode_device, block_frames=options.batch_frames,
+        find_cuts=options.shots == "split",
     ) as decoder:  # fmt: skip
         batches = _batch_frames(decoder, options.batch_frames, taken, clock)
         with run_ahead(_encode_batches(session, batches, clock)) as encoded:
@@ -103,7 +107,7 @@ def locate_video(
                     progress(points[-1].media_time_s)
     track = Track(
         path.name, tuple(points), bundle.name, time_basis or TimeBasis(), smoothing="none",
-        limitations=limitations_of(session),
+        limitations=limitations_of(session, options),
     )  # fmt: skip
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h)
@@ -113,42 +117,49 @@ def locate_video(
 
 def _batch_frames(
     decoder: VideoDecoder, batch_frames: int, taken: list[FrameTime], clock: StageClock
-) -> Iterator[np.ndarray]:
-    """Yield consecutive frames (n, S, S, 3) uint8 in batches and note which frame was taken when."""
+) -> Iterator[FrameBatch]:
+    """Yield consecutive frames in batches and note which frame of which shot was taken when."""
     batches = frame_batches(decoder, batch_frames)
     while True:
         with clock.time("decode"):
             batch = next(batches, None)
         if batch is None:
             return
-        taken.extend(zip(batch.source_index, batch.media_time_s, strict=True))
-        yield batch.frames_rgb
+        taken.extend(batch.times())
+        yield batch
 
 
-def embed_frames(session: Session, batches: Iterable[np.ndarray], clock: StageClock | None = None) -> Iterator[Outputs]:
-    """Yield the outputs of :func:`run_windows` for all frames (n, S, S, 3) uint8 of ``batches``, in order.
+def embed_frames(session: Session, batches: Iterable[FrameBatch], clock: StageClock | None = None) -> Iterator[Outputs]:
+    """Yield the outputs of :func:`run_windows` for all frames of ``batches``, in order.
 
-    A model with temporal modules sees overlapping windows; one of kind ``geoclip`` sees each frame by itself.
+    A model with temporal modules sees overlapping windows of each shot, never across a cut; one of kind ``geoclip``
+    sees each frame by itself.
     """
     clock = clock or StageClock()
     return embed_encoded(session, _encode_batches(session, batches, clock), clock)
 
 
-def embed_encoded(session: Session, encoded: Iterable[np.ndarray], clock: StageClock) -> Iterator[Outputs]:
+def embed_encoded(
+    session: Session, encoded: Iterable[tuple[np.ndarray, Shots]], clock: StageClock
+) -> Iterator[Outputs]:
     """Yield what :func:`embed_frames` yields, from what the model's first graph has made of the frames."""
     if session.bundle.kind == "geoclip":
-        return map(single_frames, encoded)
+        yield from (single_frames(embedding) for embedding, _ in encoded)
+        return
     window = session.bundle.window
-    return blend_windows(encoded, window.frames, window.overlap_frames, lambda z: run_windows(session, z, clock))
+    for features in split_into_shots(encoded):
+        yield from blend_windows(
+            features, window.frames, window.overlap_frames, lambda windows: run_windows(session, windows, clock)
+        )
 
 
 def _encode_batches(
-    session: Session, batches: Iterable[np.ndarray], clock: StageClock
-) -> Generator[np.ndarray, None, None]:
-    for frames_rgb in batches:
+    session: Session, batches: Iterable[FrameBatch], clock: StageClock
+) -> Generator[tuple[np.ndarray, Shots], None, None]:
+    for batch in batches:
         with clock.time("encode"):
-            encoded = session.encode_frames(frames_rgb)
-        yield encoded
+            encoded = session.encode_frames(batch.frames_rgb)
+        yield encoded, batch.shot
 
 
 def single_frames(embedding: np.ndarray) -> Outputs:
@@ -193,7 +204,8 @@ def run_windows(session: Session, features: np.ndarray, clock: StageClock | None
     }
 
 
-def limitations_of(session: Session) -> tuple[str, ...]:
+def limitations_of(session: Session, options: LocateOptions) -> tuple[str, ...]:
     """Return what a reader of a track must know: the model's domain, what its numbers do not mean, and the rest."""
     uncalibrated = (UNCALIBRATED,) if isinstance(session.rule, UncalibratedRule) else ()
-    return (session.bundle.domain, *uncalibrated, *LIMITATIONS)
+    one_shot = (ONE_SHOT,) if options.shots == "whole" else ()
+    return (session.bundle.domain, *uncalibrated, *one_shot, *LIMITATIONS)

@@ -75,23 +75,26 @@ def smooth_track(
 ) -> Track:
     """Return the track with each frame at that one of its searched points which the most plausible path takes.
 
-    ``searched`` has the track's frames, ``gallery_latlon_deg`` (G, 2) the places of its indices. Strange frames take no
-    part. With measured radii any other frame is located or abstains by its doubt, unless the frames around it disagree.
-    Without, a frame that abstained stays silent, though the path goes through it; one that moves gets circles that
-    contain its old ones, so they hold the true place at least as often as was measured, and abstains where they become
-    wider than the model allows.
+    Every shot has a path of its own: at a cut the camera may be anywhere. ``searched`` has the track's frames,
+    ``gallery_latlon_deg`` (G, 2) the places of its indices. Strange frames take no part. With measured radii any other
+    frame is located or abstains by its doubt, unless the frames around it disagree. Without, a frame that abstained
+    stays silent, though the path goes through it; one that moves gets circles that contain its old ones, so they hold
+    the true place at least as often as was measured, and abstains where they become wider than the model allows.
     """
-    taking_part = np.flatnonzero(searched.is_known)
-    latlon = gallery_latlon_deg[searched.indices[taking_part]]
-    times_s = np.array([track.points[number].media_time_s for number in taking_part])
-    path = decode_path(latlon, searched.masses[taking_part], times_s, rule)
     points = list(track.points)
-    for row, number in enumerate(taking_part.tolist()):
-        places = _candidates(latlon[row], searched, number, rule, int(path.chosen[row]), top_k)
-        if rule.radii is not None and searched.agrees[number]:
-            points[number] = _measured(points[number], places, float(path.doubt[row]), rule.radii, rule.max_radius95_km)
-        elif points[number].status == "ok":
-            points[number] = _moved(points[number], places, rule)
+    shots = np.array([point.shot for point in points], np.int64)
+    for members in np.split(np.arange(len(points)), np.flatnonzero(np.diff(shots)) + 1):
+        taking_part = members[searched.is_known[members]]
+        latlon = gallery_latlon_deg[searched.indices[taking_part]]
+        times_s = np.array([points[number].media_time_s for number in taking_part])
+        path = decode_path(latlon, searched.masses[taking_part], times_s, rule)
+        for row, number in enumerate(taking_part.tolist()):
+            places = _candidates(latlon[row], searched, number, rule, int(path.chosen[row]), top_k)
+            if rule.radii is not None and searched.agrees[number]:
+                doubt = float(path.doubt[row])
+                points[number] = _measured(points[number], places, doubt, rule.radii, rule.max_radius95_km)
+            elif points[number].status == "ok":
+                points[number] = _moved(points[number], places, rule)
     smoothing = f"viterbi (at most {rule.max_speed_km_h:g} km/h)"
     return replace(track, points=tuple(points), smoothing=smoothing)
 
@@ -187,9 +190,9 @@ def _at(
     place = places[0]
     return TrackPoint(
         point.frame_index, point.media_time_s, "ok", place.lat_deg, place.lon_deg, radius50_m, radius95_m,
-        confidence, tuple(places),
+        confidence, tuple(places), shot=point.shot,
     )  # fmt: skip
 
 
 def _abstained(point: TrackPoint, reason: str) -> TrackPoint:
-    return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason)
+    return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot)

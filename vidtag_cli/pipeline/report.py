@@ -7,6 +7,7 @@ import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from typing import Any
 
 from vidtag_cli import __version__
@@ -15,7 +16,8 @@ from vidtag_cli.pipeline.evidence import EvidenceState
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.video.ffmpeg import find_ffmpeg
+from vidtag_cli.video.cuts import MIN_DIFFERENCE, MIN_PROMINENCE, MIN_SPREAD_LEVELS
+from vidtag_cli.video.ffmpeg import THUMBNAIL_WH, find_ffmpeg
 from vidtag_cli.writers.formats import WrittenFile
 from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json
 
@@ -97,6 +99,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
     parameters = {
         **{name: getattr(options, name) for name in options.__dataclass_fields__},
         "sampling_fps": result.sampling_fps,
+        "cuts": cut_record(options),
         "window": asdict(bundle.window),
         "preprocess": asdict(bundle.preprocess),
         "rule": asdict(session.rule),
@@ -113,6 +116,14 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "random_seed": None,
         "smoothing": result.track.smoothing,
     }  # fmt: skip
+
+
+def cut_record(options: LocateOptions) -> dict[str, Any] | None:
+    """Return how cuts were found, or None where they were not looked for."""
+    if options.shots == "whole":
+        return None
+    return {"min_difference": MIN_DIFFERENCE, "min_prominence": MIN_PROMINENCE, "min_spread_levels": MIN_SPREAD_LEVELS,
+            "thumbnail_wh": list(THUMBNAIL_WH)}  # fmt: skip
 
 
 def input_record(result: LocateResult, before: EvidenceState, after: EvidenceState) -> dict[str, Any]:
@@ -147,6 +158,7 @@ def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
         "frame": point.frame_index,
         "media_time_s": point.media_time_s,
         "time_utc": utc_text(track.time_utc(point)),
+        "shot": point.shot,
         "status": point.status,
         "lat": point.lat_deg,
         "lon": point.lon_deg,
@@ -174,8 +186,22 @@ def summary_record(track: Track) -> dict[str, Any]:
         "ok": located,
         "abstained": len(track.points) - located,
         "abstain_reasons": reasons,
+        "shots": shot_records(track),
         "track_smoothing": track.smoothing,
     }
+
+
+def shot_records(track: Track) -> list[dict[str, Any]]:
+    """Return the shots that have an analysed frame: the first and the last one's time, how many, how many located."""
+    records = []
+    for shot, members in groupby(track.points, key=lambda point: point.shot):
+        points = list(members)
+        located = sum(point.status == "ok" for point in points)
+        records.append({
+            "shot": shot, "first_media_time_s": points[0].media_time_s, "last_media_time_s": points[-1].media_time_s,
+            "frames": len(points), "ok": located,
+        })  # fmt: skip
+    return records
 
 
 def embedded_comparison(result: LocateResult) -> dict[str, Any] | None:

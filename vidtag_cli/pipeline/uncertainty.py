@@ -15,15 +15,13 @@ from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.windows import Outputs
 from vidtag_cli.track import Candidate, TrackPoint
+from vidtag_cli.video.batches import FrameTime
 
 QUERIES_AT_ONCE = 64
 
 MIN_FRAMES_TO_AGREE = 4
 
 RADIUS_SHARES = (0.5, 0.95)
-
-FrameTime = tuple[int, float]
-"""A frame's number in its video, from 0, and its media time in seconds."""
 
 
 def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTime], top_k: int) -> list[TrackPoint]:
@@ -215,12 +213,12 @@ def _reason_without_calibration(rule: UncalibratedRule, doubt: FrameDoubt) -> st
 def _estimate(
     rule: UncertaintyRule | UncalibratedRule, taken: FrameTime, places: list[Candidate], doubt: FrameDoubt
 ) -> TrackPoint:
-    index, time_s = taken
+    index, time_s, shot = taken
     reason = _abstain_reason(rule, doubt)
     if reason is not None:
-        return TrackPoint(index, time_s, "abstained", abstain_reason=reason)
+        return TrackPoint(index, time_s, "abstained", abstain_reason=reason, shot=shot)
     best = places[0]
     return TrackPoint(
         index, time_s, "ok", best.lat_deg, best.lon_deg, 1000.0 * doubt.radius50_km, 1000.0 * doubt.radius95_km,
-        best.probability, tuple(places),
+        best.probability, tuple(places), shot=shot,
     )  # fmt: skip

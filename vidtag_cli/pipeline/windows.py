@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -11,6 +12,26 @@ Outputs = dict[str, np.ndarray]
 
 WINDOWS_AT_ONCE = 8
 """Of 16 frames, 128 queries in one pass through the gallery."""
+
+
+Shots = Sequence[int]
+"""The number of the shot of each of several consecutive frames, which never falls."""
+
+
+def split_into_shots(batches: Iterable[tuple[np.ndarray, Shots]]) -> Iterator[Iterator[np.ndarray]]:
+    """Yield for every shot an iterator over the batches of its features (n, D), to be used up before the next is asked
+    for.
+    """
+    for _, pieces in groupby(_pieces(batches), key=lambda piece: piece[0]):
+        yield (features for _, features in pieces)
+
+
+def _pieces(batches: Iterable[tuple[np.ndarray, Shots]]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the parts of batches that lie in one shot, each with its shot."""
+    for features, shots in batches:
+        begins = [0, *(np.flatnonzero(np.diff(shots)) + 1).tolist()]
+        for begin, end in zip(begins, [*begins[1:], len(features)], strict=True):
+            yield shots[begin], features[begin:end]
 
 
 def blend_windows(

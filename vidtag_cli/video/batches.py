@@ -4,19 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from vidtag_cli.video.decode import Frame
 
 
+class FrameTime(NamedTuple):
+    """A frame's number in its video, from 0, its media time in seconds, and the number of its shot, from 0."""
+
+    source_index: int
+    media_time_s: float
+    shot: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
 class FrameBatch:
-    """Consecutive frames in use: pixels (n, H, W, 3) uint8 RGB, and for each its media time and number in the video."""
+    """Consecutive frames in use: pixels (n, H, W, 3) uint8 RGB, and for each its media time, its number in the video
+    and that of its shot.
+    """
 
     frames_rgb: np.ndarray
     media_time_s: tuple[float, ...]
     source_index: tuple[int, ...]
+    shot: tuple[int, ...]
+
+    def times(self) -> list[FrameTime]:
+        """Return which frame of which shot each one is, and when it is shown."""
+        return [FrameTime(*frame) for frame in zip(self.source_index, self.media_time_s, self.shot, strict=True)]
 
 
 def frame_batches(frames: Iterable[Frame], batch_frames: int) -> Iterator[FrameBatch]:
@@ -55,6 +71,7 @@ def _batch(frames: Sequence[Frame]) -> FrameBatch:
         stacked([frame.rgb for frame in frames]),
         tuple(frame.media_time_s for frame in frames),
         tuple(frame.source_index for frame in frames),
+        tuple(frame.shot for frame in frames),
     )
 
 

@@ -29,13 +29,15 @@ _QUOTED_LINES = 2
 class Frame:
     """One frame in use: its number among those in use, its presentation time, and its pixels (H, W, 3) uint8 RGB.
 
-    ``source_index`` is its number among all frames of the video, from 0, in order of presentation.
+    ``source_index`` is its number among all frames of the video, from 0, in order of presentation, and ``shot`` that
+    of its shot: of an edited video, the number of cuts before it.
     """
 
     index: int
     media_time_s: float
     rgb: np.ndarray
     source_index: int
+    shot: int = 0
 
 
 class VideoDecoder:
@@ -50,7 +52,8 @@ class VideoDecoder:
     no other needs, ``keyframes`` takes key frames only, so that steps shorter than their distance stay empty. Times and
     numbers are those of the frame used in every mode. ``device`` cuda decodes on the graphics card or raises
     ModelError; the CPU never takes its place. ``block_frames`` consecutive frames share one array, see
-    ``frame_batches``.
+    ``frame_batches``. With ``find_cuts`` every decoded frame is compared with the one before, see ``CutFinder``, and
+    frames know their shot; key frames alone are too far apart for that.
 
     Iterating raises VideoError if not one frame can be decoded and ModelError if there is no usable ffmpeg. What goes
     wrong later does not end the work: it is in ``errors``, complete after the last frame. Leaving the ``with`` block or
@@ -68,6 +71,7 @@ class VideoDecoder:
         mode: DecodeMode = "exact",
         device: DecodeDevice = "cpu",
         block_frames: int = 1,
+        find_cuts: bool = False,
     ) -> None:
         if sampling_fps is not None and not (math.isfinite(sampling_fps) and sampling_fps > 0.0):
             raise UsageError(f"sampling rate {sampling_fps} is not a positive number of frames per second")
@@ -76,6 +80,11 @@ class VideoDecoder:
         for value, known in ((resize, Resize), (mode, DecodeMode), (device, DecodeDevice)):
             if value not in get_args(known):
                 raise ValueError(f"{value!r} is out of range: it is one of {', '.join(get_args(known))}")
+        if find_cuts and mode == "keyframes":
+            raise UsageError(
+                "key frames are too far apart to find cuts between them: decode more, or take the whole "
+                "video for one shot"
+            )
         self._path = path
         self._info = info
         self._size_wh = size_wh
@@ -85,6 +94,7 @@ class VideoDecoder:
         self._mode: DecodeMode = mode
         self._device: DecodeDevice = device
         self._block_frames = block_frames
+        self._find_cuts = find_cuts
         self._log = DecoderLog()
         self._pipe: FramePipe | None = None
         self._is_closed = False
@@ -102,7 +112,7 @@ class VideoDecoder:
         if self._pipe is not None or self._is_closed:
             raise ValueError("the frames of a VideoDecoder can be read once; make another one")
         every_pts = None if self._mode == "exact" else packet_pts(self._path, self._info)
-        self._pipe = FramePipe(self._argv, self._size_wh, self._log, self._block_frames)
+        self._pipe = FramePipe(self._argv, self._size_wh, self._log, self._block_frames, self._find_cuts)
         return self._frames(self._pipe, every_pts)
 
     def close(self) -> None:
@@ -131,7 +141,7 @@ class VideoDecoder:
         """How many frames have been handed out so far."""
         return self._frames_used
 
-    def _argv(self, times_fd: int) -> list[str]:
+    def _argv(self, times_fd: int, thumbnails_fd: int | None = None) -> list[str]:
         return decode_argv(
             find_ffmpeg(),
             self._path,
@@ -143,19 +153,20 @@ class VideoDecoder:
             times_fd,
             self._mode,
             self._device,
+            thumbnails_fd,
         )
 
     def _frames(self, pipe: FramePipe, every_pts: np.ndarray | None) -> Iterator[Frame]:
         last_pts: int | None = None
         try:
             while not self._is_closed and (taken := pipe.take()) is not None:
-                source_index, pts, rgb = taken
+                source_index, pts, shot, rgb = taken
                 if pts is None or (last_pts is not None and pts <= last_pts):
                     continue  # the log has counted it
                 last_pts = pts
                 if every_pts is not None:
                     source_index = int(np.searchsorted(every_pts, pts))
-                frame = Frame(self._frames_used, float(pts * self._info.time_base), rgb, source_index)
+                frame = Frame(self._frames_used, float(pts * self._info.time_base), rgb, source_index, shot)
                 self._frames_used += 1
                 yield frame
             if not self._is_closed:

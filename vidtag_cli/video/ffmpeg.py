@@ -51,6 +51,9 @@ ROUNDING_SLACK = 1e-6
 DOWNLOADED_FORMATS = "nv12|p010le"
 """8 and 10 bits, as a graphics card hands them out."""
 
+THUMBNAIL_WH = (32, 18)
+"""Of every decoded frame, for finding cuts: single pixels of its brightness, which cost a hundredth of decoding it."""
+
 SAMPLING_TOLERANCE_S = 0.001
 """Matroska rounds times to 1 ms, so a frame may stand that much before the sampling time it was made for."""
 
@@ -63,6 +66,8 @@ _LIBAVUTIL_LINE = re.compile(r"^libavutil\s+\d+\.\s*\d+\.\s*\d+\s*/\s*(\d+)\.\s*
 _VERSION_TIMEOUT_S = 30.0
 _INSTALL_ADVICE = f"install ffmpeg 5.1 or later, or pip install imageio-ffmpeg, or set ${BINARY_VARIABLE}"
 _INPUT_PLACE = "file:input"
+_FAR_APART = "N*1000/TB"
+"""Times of pictures of which only the order counts: far apart, for the muxer counts in frames of the average rate."""
 _TRANSPOSITIONS = {90: "clock", 270: "cclock"}
 
 
@@ -105,15 +110,18 @@ def decode_argv(
     times_fd: int,
     mode: DecodeMode = "exact",
     device: DecodeDevice = "cpu",
+    thumbnails_fd: int | None = None,
 ) -> list[str]:
-    """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``.
+    """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``; and a
+    grey thumbnail of every decoded frame, in use or not, to ``thumbnails_fd``, if there is one.
 
     Times go over their own descriptor because standard error mixes them with the decoder's complaints and prints them
     with six digits only. Every decoded frame gives the lines ``frame:… pts:…`` and ``vidtag=decoded``, and each one
     in use the same again with ``vidtag=used``; pts counts in the time base of ``info``.
 
-    With ``cuda`` the pictures stay on the graphics card until one is taken. A decoder that fell back to the CPU, which
-    ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then ends with an error.
+    With ``cuda`` the pictures stay on the graphics card until one is taken or its thumbnail is. A decoder that fell
+    back to the CPU, which ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then ends with
+    an error.
     """
     # The turn comes after the selection and not, by -autorotate, before it: turning every frame of a phone's video
     # costs a sixth of the decoding.
@@ -131,18 +139,24 @@ def decode_argv(
     time_base = info.time_base
     frames = source[f"v:{info.video_stream}"].filter("settb", expr=f"{time_base.numerator}/{time_base.denominator}")
     frames = _report_times(frames, "add", DECODED_MARK, times_fd)
+    outputs = []
+    if thumbnails_fd is not None:
+        both = frames.split()
+        frames = both[0]
+        small = _thumbnail(_downloaded(both[1], device)).filter("setpts", expr=_FAR_APART)
+        outputs.append(
+            ffmpeg.output(small, f"pipe:{thumbnails_fd}", format="rawvideo", pix_fmt="gray", fps_mode="passthrough")
+        )
     if sampling_fps is not None:
         frames = frames.filter("select", expr=selection_expression(sampling_fps))
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
-    if device == "cuda":
-        frames = frames.filter("hwdownload").filter("format", pix_fmts=DOWNLOADED_FORMATS)
-    frames = _picture(_upright(frames, info), size_wh, resize)
-    # From here on only the order counts; far apart, for the muxer counts in whole frames of the average rate.
-    frames = frames.filter("setpts", expr="N*1000/TB")
-    output = ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")
+    frames = _picture(_upright(_downloaded(frames, device), info), size_wh, resize)
+    frames = frames.filter("setpts", expr=_FAR_APART)
+    outputs.insert(0, ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough"))
     switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
     # ffmpeg-python cannot take a name that is not UTF-8, so the name is put in its place afterwards.
-    stated = [file_url(path) if argument == _INPUT_PLACE else argument for argument in output.get_args()]
+    arguments = ffmpeg.merge_outputs(*outputs).get_args() if len(outputs) > 1 else outputs[0].get_args()
+    stated = [file_url(path) if argument == _INPUT_PLACE else argument for argument in arguments]
     return [str(binary.path), *switches, "-filter_complex_threads", "1", *stated]
 
 
@@ -168,6 +182,18 @@ def ffmpeg_environment() -> dict[str, str]:
 def _report_times(frames: Any, mode: str, mark: str, times_fd: int) -> Any:
     marked = frames.filter("metadata", mode=mode, key=TIMES_KEY, value=mark)
     return marked.filter("metadata", mode="print", key=TIMES_KEY, file=f"pipe:{times_fd}", direct=1)
+
+
+def _downloaded(frames: Any, device: DecodeDevice) -> Any:
+    if device == "cpu":
+        return frames
+    return frames.filter("hwdownload").filter("format", pix_fmts=DOWNLOADED_FORMATS)
+
+
+def _thumbnail(frames: Any) -> Any:
+    """Return frames of single pixels of each: averages would cost as much as the model's own frames."""
+    width_px, height_px = THUMBNAIL_WH
+    return frames.filter("scale", w=width_px, h=height_px, flags="neighbor").filter("format", pix_fmts="gray")
 
 
 def _upright(frames: Any, info: VideoInfo) -> Any:

@@ -1,4 +1,4 @@
-"""The three pipes of a decoding ffmpeg, read in one thread: pixels, times and complaints.
+"""The pipes of a decoding ffmpeg, read in one thread: pixels, times, complaints and, to find cuts, thumbnails.
 
 Pixels are read straight into blocks of several frames, so that consecutive frames lie next to each other in memory and
 a batch of them is a view.
@@ -14,14 +14,15 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import IO
 
 import numpy as np
 
+from vidtag_cli.video.cuts import CutFinder
 from vidtag_cli.video.decoder_log import DecoderLog
-from vidtag_cli.video.ffmpeg import DECODED_MARK, TIMES_KEY, USED_MARK, ffmpeg_environment
+from vidtag_cli.video.ffmpeg import DECODED_MARK, THUMBNAIL_WH, TIMES_KEY, USED_MARK, ffmpeg_environment
 
 QUEUED_FRAMES = 16
 """How far the decoder may run ahead of the model at least: at 224 x 224 this is 2.4 MB."""
@@ -33,8 +34,8 @@ _CHUNK_BYTES = 1 << 16
 _MAX_FRAMES_WITHOUT_TIME = 64
 _PUT_RETRY_S = 0.2
 _TIMES_INTERVAL_S = 0.02
-"""Times are looked at when pixels arrive and this often in between. ffmpeg writes two lines for every decoded frame, in
-use or not; waking up for each of them would cost a percent of the decoding.
+"""Times and thumbnails are looked at when pixels arrive and this often in between. ffmpeg writes two lines for every
+decoded frame, in use or not; waking up for each of them would cost a percent of the decoding.
 """
 _EXIT_PATIENCE_S = 10.0
 _PTS_LINE = re.compile(rb"frame:\s*\d+\s+pts:\s*(\S+)")
@@ -42,9 +43,9 @@ _NO_PTS = b"NOPTS"
 _DECODED_LINE = f"{TIMES_KEY}={DECODED_MARK}".encode()
 _USED_LINE = f"{TIMES_KEY}={USED_MARK}".encode()
 
-PipedFrame = tuple[int, int | None, np.ndarray]
-"""Number among the decoded frames, presentation time in ticks of the time base, pixels (H, W, 3) uint8: a view of a
-block of frames.
+PipedFrame = tuple[int, int | None, int, np.ndarray]
+"""Number among the decoded frames, presentation time in ticks of the time base, number of the shot, pixels (H, W, 3)
+uint8: a view of a block of frames.
 """
 
 
@@ -53,14 +54,16 @@ class FramePipe:
 
     One thread waits on all pipes at once and stops reading when the queue is full, so ffmpeg stops too and nothing
     piles up. ``take`` hands out the frames in order and None after the last; ``close`` may come at any time.
+    ``argv_for`` makes the command from the descriptors for times and, to ``find_cuts``, for thumbnails.
     """
 
     def __init__(
         self,
-        argv_for_times_fd: Callable[[int], list[str]],
+        argv_for: Callable[..., list[str]],
         size_wh: tuple[int, int],
         log: DecoderLog,
         block_frames: int = 1,
+        find_cuts: bool = False,
     ) -> None:
         self._log = log
         self._block_shape = (block_frames, size_wh[1], size_wh[0], 3)
@@ -74,7 +77,9 @@ class FramePipe:
         self._times: deque[tuple[int, int | None]] = deque()
         self._unfinished_line = b""
         self._stated_pts: int | None = None
-        self._process, self._times_fd = _start(argv_for_times_fd)
+        self._cuts = CutFinder()
+        self._unfinished_thumbnail = b""
+        self._process, self._polled_fds = _start(argv_for, 2 if find_cuts else 1)
         self._thread = threading.Thread(target=self._pump, name="ffmpeg-pipes", daemon=True)
         self._thread.start()
 
@@ -103,7 +108,7 @@ class FramePipe:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
-        os.close(self._times_fd)
+        _close(self._polled_fds)
 
     def _kill(self) -> None:
         """End ffmpeg and whatever a wrapper script around it started."""
@@ -130,17 +135,20 @@ class FramePipe:
             _descriptor(self._process.stdout): self._read_pixels,
             _descriptor(self._process.stderr): self._read_complaints,
         }
-        os.set_blocking(self._times_fd, False)
+        polled = dict(zip(self._polled_fds, (self._read_times, self._read_thumbnails), strict=False))
+        if len(polled) == 1:
+            self._cuts.finish()  # without thumbnails all is one shot
+        for descriptor in polled:
+            os.set_blocking(descriptor, False)
         with selectors.DefaultSelector() as selector:
             for descriptor, reader in readers.items():
                 selector.register(descriptor, selectors.EVENT_READ, reader)
-            times_are_open = True
-            while (selector.get_map() or times_are_open) and not self._stopping.is_set():
+            while (selector.get_map() or polled) and not self._stopping.is_set():
                 for key, _ in selector.select(_TIMES_INTERVAL_S):
                     is_open = key.data(key.fd)
                     if not is_open:
                         selector.unregister(key.fd)
-                times_are_open = times_are_open and self._read_times()
+                polled = {descriptor: reader for descriptor, reader in polled.items() if _poll(descriptor, reader)}
                 self._pair()
 
     def _read_pixels(self, descriptor: int) -> bool:
@@ -161,11 +169,19 @@ class FramePipe:
             slot = next(self._slots)
         return slot
 
-    def _read_times(self) -> bool:
-        try:
-            chunk = os.read(self._times_fd, _CHUNK_BYTES)
-        except BlockingIOError:
-            return True  # none since the last look
+    def _read_thumbnails(self, descriptor: int) -> bool:
+        chunk = os.read(descriptor, _CHUNK_BYTES)
+        if not chunk:
+            self._cuts.finish()
+        width_px, height_px = THUMBNAIL_WH
+        data = self._unfinished_thumbnail + chunk
+        complete = len(data) - len(data) % (width_px * height_px)
+        self._unfinished_thumbnail = data[complete:]
+        self._cuts.add(np.frombuffer(data[:complete], np.uint8).reshape(-1, height_px, width_px))
+        return bool(chunk)
+
+    def _read_times(self, descriptor: int) -> bool:
+        chunk = os.read(descriptor, _CHUNK_BYTES)
         *lines, self._unfinished_line = (self._unfinished_line + chunk).split(b"\n")
         for line in lines:
             self._read_times_line(line)
@@ -188,9 +204,12 @@ class FramePipe:
         return bool(chunk)
 
     def _pair(self) -> None:
-        """Queue the frames whose pixels and time have both arrived."""
+        """Queue the frames whose pixels and time have both arrived and whose shot is known."""
         while self._complete and self._times:
-            self._put((*self._times.popleft(), self._complete.popleft()))
+            shot = self._cuts.shot_of(self._times[0][0])
+            if shot is None:
+                break
+            self._put((*self._times.popleft(), shot, self._complete.popleft()))
         if len(self._complete) > _MAX_FRAMES_WITHOUT_TIME:
             raise ValueError("ffmpeg delivers frames without times")
 
@@ -201,26 +220,38 @@ class FramePipe:
                 return
 
 
-def _start(argv_for_times_fd: Callable[[int], list[str]]) -> tuple[subprocess.Popen[bytes], int]:
-    """Return the started process and the end of its pipe of times that is to be read."""
-    times_read_fd, times_write_fd = os.pipe()
+def _poll(descriptor: int, reader: Callable[[int], bool]) -> bool:
+    """Let a reader take what has come since the last look, and return whether more may come."""
+    with suppress(BlockingIOError):
+        return reader(descriptor)
+    return True
+
+
+def _start(argv_for: Callable[..., list[str]], pipes: int) -> tuple[subprocess.Popen[bytes], list[int]]:
+    """Return the started process and the ends to read of so many pipes, whose other ends its command names."""
+    read_fds, write_fds = zip(*(os.pipe() for _ in range(pipes)), strict=True)
     try:
         process = subprocess.Popen(
-            argv_for_times_fd(times_write_fd),
+            argv_for(*write_fds),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            pass_fds=(times_write_fd,),
+            pass_fds=write_fds,
             env=ffmpeg_environment(),
             process_group=0,  # Ctrl-C in the terminal is for this program, which then ends ffmpeg itself
         )
     except BaseException:
-        os.close(times_read_fd)
+        _close(read_fds)
         raise
     finally:
-        os.close(times_write_fd)
-    return process, times_read_fd
+        _close(write_fds)
+    return process, list(read_fds)
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _descriptor(stream: IO[bytes] | None) -> int:

@@ -39,8 +39,8 @@ def degree_text(degrees: float) -> str:
 
 
 def track_parts(track: Track) -> tuple[TrackPart, ...]:
-    """Return the spans of a track cut at every abstention and at the antimeridian; every located point is in one of
-    them.
+    """Return the spans of a track cut at every abstention, between shots and at the antimeridian; every located point
+    is in one of them.
     """
     parts: list[TrackPart] = []
     for run in track.runs():

@@ -13,7 +13,7 @@ from vidtag_cli.track import Track, TrackPoint
 from vidtag_cli.writers.coordinates import degree_text, written_latlon
 from vidtag_cli.writers.text import confidence_text, instant_text, media_time_text, radius_text
 
-COLUMNS = ("frame", "offset_s", "time_utc", "lat", "lon", "radius50_m", "radius95_m", "confidence")
+COLUMNS = ("frame", "offset_s", "time_utc", "lat", "lon", "radius50_m", "radius95_m", "confidence", "shot")
 
 
 def render_csv(track: Track) -> bytes:
@@ -38,4 +38,5 @@ def _row(track: Track, point: TrackPoint, lat_deg: float, lon_deg: float) -> tup
         "" if point.radius50_m is None else radius_text(point.radius50_m),
         "" if point.radius95_m is None else radius_text(point.radius95_m),
         "" if point.confidence is None else confidence_text(point.confidence),
+        str(point.shot),
     )

@@ -88,6 +88,7 @@ def _properties(track: Track, point: TrackPoint) -> dict[str, Any]:
     properties["radius50_m"] = rounded(point.radius50_m, RADIUS_DECIMALS)
     properties["radius95_m"] = rounded(point.radius95_m, RADIUS_DECIMALS)
     properties["confidence"] = rounded(point.confidence, CONFIDENCE_DECIMALS)
+    properties["shot"] = int(point.shot)
     properties["status"] = point.status
     if point.abstain_reason is not None:
         properties["abstain_reason"] = legal_text(point.abstain_reason)

@@ -1,4 +1,4 @@
-"""The track as one GeoJSON MultiLineString, cut at abstentions and at the antimeridian."""
+"""The track as one GeoJSON MultiLineString, cut at abstentions, between shots and at the antimeridian."""
 
 from __future__ import annotations
 
@@ -77,6 +77,7 @@ def _coordinate_properties(track: Track, nested: Sequence[Sequence[TrackPoint | 
         "media_time_s": rows(lambda point: round(float(point.media_time_s), MEDIA_TIME_DECIMALS)),
         "radius95_m": rows(lambda point: rounded(point.radius95_m, RADIUS_DECIMALS)),
         "confidence": rows(lambda point: rounded(point.confidence, CONFIDENCE_DECIMALS)),
+        "shot": rows(lambda point: int(point.shot)),
     }
     if track.time_basis.start_time_utc is not None:
         values["times"] = rows(lambda point: _time(track, point))

@@ -81,3 +81,4 @@ def _append_estimate(trkpt: etree._Element, point: TrackPoint) -> None:
         append_text(extensions, f"{VIDTAG}radius95_m", radius_text(point.radius95_m))
     if point.confidence is not None:
         append_text(extensions, f"{VIDTAG}confidence", confidence_text(point.confidence))
+    append_text(extensions, f"{VIDTAG}shot", str(point.shot))

@@ -94,6 +94,7 @@ def _append_data(placemark: etree._Element, point: TrackPoint) -> None:
         values["radius95_m"] = radius_text(point.radius95_m)
     if point.confidence is not None:
         values["confidence"] = confidence_text(point.confidence)
+    values["shot"] = str(point.shot)
     for name, value in values.items():
         append_text(etree.SubElement(extended, f"{KML}Data", name=name), f"{KML}value", value)
 

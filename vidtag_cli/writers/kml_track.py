@@ -20,6 +20,7 @@ FIELDS: dict[str, tuple[str, Callable[[TrackPoint], str]]] = {
     "radius50_m": ("double", lambda point: "" if point.radius50_m is None else radius_text(point.radius50_m)),
     "radius95_m": ("double", lambda point: "" if point.radius95_m is None else radius_text(point.radius95_m)),
     "confidence": ("double", lambda point: "" if point.confidence is None else confidence_text(point.confidence)),
+    "shot": ("int", lambda point: str(point.shot)),
 }
 """Array name to its type and the text of one value."""
 
