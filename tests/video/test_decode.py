@@ -352,10 +352,11 @@ def test_other_containers_give_all_frames_a_step_apart(
     assert np.diff(times) == pytest.approx(0.04, abs=MATROSKA_ROUNDING_S)
 
 
-def test_a_change_of_size_on_the_way(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+@pytest.mark.parametrize("find_cuts", [False, True])
+def test_a_change_of_size_on_the_way(clips: Path, run_ffmpeg: Callable[..., bytes], find_cuts: bool) -> None:
     path = clips / "sizes.ts"
     path.write_bytes(_transport_stream(run_ffmpeg, "64x48", 0) + _transport_stream(run_ffmpeg, "96x64", 3))
-    with VideoDecoder(path, probe_video(path), TINY_WH) as decoder:
+    with VideoDecoder(path, probe_video(path), TINY_WH, find_cuts=find_cuts) as decoder:
         frames = list(decoder)
     # The decoder of MPEG-2 gives up the last frame before the change.
     assert decoder.frames_decoded == len(frames) == 19
