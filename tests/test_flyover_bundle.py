@@ -93,6 +93,19 @@ def test_the_demo_prints_the_honest_sentence(tmp_path, shared_cache):
 
 
 @pytest.mark.parametrize("smooth", ["none", "viterbi"])
+def test_a_black_video_is_abstained_on(smooth, tmp_path, shared_cache):
+    """The sea at night is black, too; once the model found it near Puerto Rico."""
+    source = ["-f", "lavfi", "-i", "color=black:size=320x180:rate=5:duration=9"]
+    ffmpeg = [str(find_ffmpeg().path), "-nostdin", "-loglevel", "error"]
+    subprocess.run(
+        [*ffmpeg, *source, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(tmp_path / "black.mp4")], check=True
+    )
+    done = vidtag("locate", "black.mp4", "--model", "flyover", "--smooth", smooth, cwd=tmp_path)
+    assert done.returncode == 8, done.stderr
+    assert "blank picture (9)" in done.stderr
+
+
+@pytest.mark.parametrize("smooth", ["none", "viterbi"])
 @pytest.mark.parametrize("name", STREET_AND_PHONE)
 def test_street_and_phone_video_is_abstained_on(name, smooth, tmp_path, shared_cache):
     if not (MEDIA / name).is_file():

@@ -13,7 +13,7 @@ from vidtag_cli.pipeline.calibration import UNCALIBRATED as CAVEAT
 from vidtag_cli.pipeline.locate import ONE_SHOT, LocateOptions, embed_frames, limitations_of
 from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import location_embedder, open_session
-from vidtag_cli.pipeline.uncertainty import estimate_points
+from vidtag_cli.pipeline.uncertainty import estimate_points, search_for_path
 from vidtag_cli.video.batches import FrameBatch
 
 FLOAT32 = 1e-4  # values of order a hundred in float32
@@ -47,10 +47,10 @@ def test_batches_do_not_change_the_embeddings(session, size):
     np.testing.assert_allclose(found, reference("image_encoder", {"frames_rgb": rgb})["frame_embedding"], rtol=FLOAT32)
 
 
-def estimates(session):
-    three = batch(frames(3))
+def estimates(session, rgb=None):
+    three = batch(frames(3) if rgb is None else rgb)
     (outputs,) = embed_frames(session, [three])
-    return estimate_points(session, outputs, three.times(), top_k=5)
+    return estimate_points(session, outputs, three.taken(), top_k=5)
 
 
 def test_one_frame_needs_no_other_to_confirm_it(session):
@@ -58,6 +58,19 @@ def test_one_frame_needs_no_other_to_confirm_it(session):
     points = estimates(session(calibration=Calibration(sharp, {}, "Uncalibrated.", {})))
     assert [point.status for point in points] == ["ok"] * 3
     assert all(0.0 < point.radius50_m <= point.radius95_m for point in points)
+
+
+def test_a_blank_picture_has_no_place_whatever_the_model_says(session):
+    sharp = UNCALIBRATED.parameters | {"posterior_scale": 1000.0}
+    opened = session(calibration=Calibration(sharp, {}, "Uncalibrated.", {}))
+    rgb = frames(3)
+    rgb[1] = 16 + rgb[1] // 128  # black, with the noise of a compressed video
+    points = estimates(opened, rgb)
+    assert [point.status for point in points] == ["ok", "abstained", "ok"]
+    assert points[1].abstain_reason.startswith("blank picture (")
+    three = batch(rgb)
+    (outputs,) = embed_frames(opened, [three])
+    assert search_for_path(opened, outputs, three.taken()).is_known.tolist() == [True, False, True]
 
 
 def test_a_flat_posterior_names_no_place(session):

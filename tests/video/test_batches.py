@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidtag_cli.video.batches import frame_batches, stacked
+from vidtag_cli.video.batches import frame_batches, spread_levels, stacked
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.probe import probe_video
 
@@ -23,6 +23,13 @@ def test_batches_hold_the_frames_in_order(lossless_mov: Path, block_frames: int)
     assert np.array_equal(np.concatenate([batch.frames_rgb for batch in batches]), [frame.rgb for frame in frames])
     assert [time for batch in batches for time in batch.media_time_s] == [frame.media_time_s for frame in frames]
     assert [number for batch in batches for number in batch.source_index] == [0, 1, 2, 3, 4]
+
+
+def test_the_spread_of_a_picture_is_in_levels() -> None:
+    halves = np.zeros((12, 12, 3), np.uint8)
+    halves[:6] = (100, 20, 0)
+    grey = np.full((12, 12, 3), 77, np.uint8)
+    assert spread_levels(np.array([halves, grey])) == pytest.approx([20.0, 0.0])  # half of the step, mean of colours
 
 
 def test_frames_of_one_block_are_not_copied(lossless_mov: Path) -> None:

@@ -132,7 +132,7 @@ def _time_stages(path: Path, info: VideoInfo, session: Session, options: LocateO
     # The clock of the pipeline is asked for ``time`` alone, which a stopwatch has too.
     parts = list(embed_frames(session, batches, cast(StageClock, watch)))
     outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    taken = [time for batch in batches for time in batch.times()]
+    taken = [frame for batch in batches for frame in batch.taken()]
     with watch.time("search"):
         points = estimate_points(session, outputs, taken, options.top_k)
     with watch.time("write"):

@@ -18,7 +18,6 @@ from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import (
     QUERIES_AT_ONCE,
-    FrameTime,
     SearchedPoints,
     estimate_points,
     search_for_path,
@@ -26,7 +25,7 @@ from vidtag_cli.pipeline.uncertainty import (
 )
 from vidtag_cli.pipeline.windows import Outputs, Shots, blend_windows, split_into_shots
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
-from vidtag_cli.video.batches import FrameBatch, frame_batches
+from vidtag_cli.video.batches import FrameBatch, TakenFrame, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode
 from vidtag_cli.video.probe import VideoInfo, probe_video
@@ -88,7 +87,7 @@ def locate_video(
     video = probe_video(path)
     sampling_fps = None if options.all_frames else options.sampling_fps or bundle.sampling.frames_per_second
     size = (bundle.preprocess.frame_size_px, bundle.preprocess.frame_size_px)
-    taken: list[FrameTime] = []
+    taken: list[TakenFrame] = []
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
     with VideoDecoder(
@@ -100,9 +99,10 @@ def locate_video(
         with run_ahead(_encode_batches(session, batches, clock)) as encoded:
             for outputs in gather_outputs(embed_encoded(session, encoded, clock), QUERIES_AT_ONCE):
                 with clock.time("search"):
-                    points += estimate_points(session, outputs, taken[len(points) :], options.top_k)
+                    begin = len(points)
+                    points += estimate_points(session, outputs, taken[begin:], options.top_k)
                     if options.smooth == "viterbi":
-                        searched.append(search_for_path(session, outputs))
+                        searched.append(search_for_path(session, outputs, taken[begin : len(points)]))
                 if progress is not None:
                     progress(points[-1].media_time_s)
     track = Track(
@@ -116,16 +116,16 @@ def locate_video(
 
 
 def _batch_frames(
-    decoder: VideoDecoder, batch_frames: int, taken: list[FrameTime], clock: StageClock
+    decoder: VideoDecoder, batch_frames: int, taken: list[TakenFrame], clock: StageClock
 ) -> Iterator[FrameBatch]:
-    """Yield consecutive frames in batches and note which frame of which shot was taken when."""
+    """Yield consecutive frames in batches and note which were taken."""
     batches = frame_batches(decoder, batch_frames)
     while True:
         with clock.time("decode"):
             batch = next(batches, None)
         if batch is None:
             return
-        taken.extend(batch.times())
+        taken.extend(batch.taken())
         yield batch
 
 

@@ -15,7 +15,7 @@ from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.windows import Outputs
 from vidtag_cli.track import Candidate, TrackPoint
-from vidtag_cli.video.batches import FrameTime
+from vidtag_cli.video.batches import TakenFrame
 
 QUERIES_AT_ONCE = 64
 
@@ -23,8 +23,13 @@ MIN_FRAMES_TO_AGREE = 4
 
 RADIUS_SHARES = (0.5, 0.95)
 
+BLANK_SPREAD_LEVELS = 2.0
+"""A picture whose pixels differ by less shows nothing, whatever a model makes of it: black looks like the sea at night.
+The darkest of the real clips at hand have 8 levels, in a fade 2.7.
+"""
 
-def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTime], top_k: int) -> list[TrackPoint]:
+
+def estimate_points(session: Session, outputs: Outputs, taken: Sequence[TakenFrame], top_k: int) -> list[TrackPoint]:
     """Return the estimates of consecutive frames, the first of ``taken``, from the blended ``outputs`` of their
     windows.
     """
@@ -41,6 +46,7 @@ def estimate_points(session: Session, outputs: Outputs, taken: Sequence[FrameTim
                 session.gallery.latlon_deg[indices[row]], scores[row], masses[row], session.rule.place_radius_km
             )
             doubt = FrameDoubt(
+                taken[begin + row].spread_levels,
                 float(outputs["domain_distance"][begin + row]),
                 float(outputs["disagreement_km"][begin + row]),
                 float(radii_km[row, 0]),
@@ -78,7 +84,7 @@ class SearchedPoints:
         )
 
 
-def search_for_path(session: Session, outputs: Outputs) -> SearchedPoints:
+def search_for_path(session: Session, outputs: Outputs, taken: Sequence[TakenFrame]) -> SearchedPoints:
     """Return what a path through consecutive frames is chosen from: the points that Phase I finds for each of them.
 
     GeoRefiner has looked at the places of the other frames already, and a path would count them twice.
@@ -93,9 +99,9 @@ def search_for_path(session: Session, outputs: Outputs) -> SearchedPoints:
         scores, indices, summary = rank_points(session, embedding[chosen], scale)
         masses = point_mass(gallery, scores, indices, scale, summary.log_partition)
         known = [
-            _strangeness(rule, float(distance), float(disagreement_km)) is None
-            for distance, disagreement_km in zip(
-                outputs["domain_distance"][chosen], outputs["disagreement_km"][chosen], strict=True
+            _strangeness(rule, frame.spread_levels, float(distance), float(disagreement_km)) is None
+            for frame, distance, disagreement_km in zip(
+                taken[chosen], outputs["domain_distance"][chosen], outputs["disagreement_km"][chosen], strict=True
             )
         ]
         agrees = np.ones(len(known), bool)
@@ -142,8 +148,11 @@ def merge_places(
 
 @dataclass(frozen=True, slots=True)
 class FrameDoubt:
-    """What speaks against a frame's estimate: strange pictures, neighbours that say otherwise, a wide posterior."""
+    """What speaks against a frame's estimate: pictures that are blank or strange, neighbours that say otherwise, a wide
+    posterior.
+    """
 
+    spread_levels: float
     domain_distance: float
     disagreement_km: float
     radius50_km: float
@@ -177,9 +186,11 @@ def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: 
 
 
 def _strangeness(
-    rule: UncertaintyRule | UncalibratedRule, domain_distance: float, disagreement_km: float
+    rule: UncertaintyRule | UncalibratedRule, spread_levels: float, domain_distance: float, disagreement_km: float
 ) -> str | None:
     """Return why nothing the model says of a frame counts, or None."""
+    if spread_levels < BLANK_SPREAD_LEVELS:
+        return f"blank picture (pixels differ by {spread_levels:.1f} levels, limit {BLANK_SPREAD_LEVELS:.0f})"
     if isinstance(rule, UncalibratedRule):
         return None
     if domain_distance > rule.max_domain_distance:
@@ -190,11 +201,11 @@ def _strangeness(
 
 
 def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt) -> str | None:
-    if isinstance(rule, UncalibratedRule):
-        return _reason_without_calibration(rule, doubt)
-    strangeness = _strangeness(rule, doubt.domain_distance, doubt.disagreement_km)
+    strangeness = _strangeness(rule, doubt.spread_levels, doubt.domain_distance, doubt.disagreement_km)
     if strangeness is not None:
         return strangeness
+    if isinstance(rule, UncalibratedRule):
+        return _reason_without_calibration(rule, doubt)
     if doubt.disagreement_km > rule.max_disagreement_km:
         return (
             f"frames disagree (median distance {doubt.disagreement_km:.0f} km, limit {rule.max_disagreement_km:.0f} km)"
@@ -211,9 +222,9 @@ def _reason_without_calibration(rule: UncalibratedRule, doubt: FrameDoubt) -> st
 
 
 def _estimate(
-    rule: UncertaintyRule | UncalibratedRule, taken: FrameTime, places: list[Candidate], doubt: FrameDoubt
+    rule: UncertaintyRule | UncalibratedRule, taken: TakenFrame, places: list[Candidate], doubt: FrameDoubt
 ) -> TrackPoint:
-    index, time_s, shot = taken
+    index, time_s, shot, _ = taken
     reason = _abstain_reason(rule, doubt)
     if reason is not None:
         return TrackPoint(index, time_s, "abstained", abstain_reason=reason, shot=shot)

@@ -11,12 +11,15 @@ import numpy as np
 from vidtag_cli.video.decode import Frame
 
 
-class FrameTime(NamedTuple):
-    """A frame's number in its video, from 0, its media time in seconds, and the number of its shot, from 0."""
+class TakenFrame(NamedTuple):
+    """What is known of a frame without a model: its number in its video, from 0, its media time in seconds, the number
+    of its shot, from 0, and how much its pixels differ from each other, in levels of 0 to 255.
+    """
 
     source_index: int
     media_time_s: float
     shot: int
+    spread_levels: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
@@ -30,9 +33,10 @@ class FrameBatch:
     source_index: tuple[int, ...]
     shot: tuple[int, ...]
 
-    def times(self) -> list[FrameTime]:
-        """Return which frame of which shot each one is, and when it is shown."""
-        return [FrameTime(*frame) for frame in zip(self.source_index, self.media_time_s, self.shot, strict=True)]
+    def taken(self) -> list[TakenFrame]:
+        """Return what is known of each frame without a model."""
+        columns = self.source_index, self.media_time_s, self.shot, spread_levels(self.frames_rgb).tolist()
+        return [TakenFrame(*frame) for frame in zip(*columns, strict=True)]
 
 
 def frame_batches(frames: Iterable[Frame], batch_frames: int) -> Iterator[FrameBatch]:
@@ -49,6 +53,14 @@ def frame_batches(frames: Iterable[Frame], batch_frames: int) -> Iterator[FrameB
             taken = []
     if taken:
         yield _batch(taken)
+
+
+def spread_levels(frames_rgb: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the pixels of frames (n, H, W, 3) uint8, (n,) float64: the mean of the three
+    colours, of every third pixel either way.
+    """
+    levels: np.ndarray = frames_rgb[:, ::3, ::3].astype(np.float32).std(axis=(1, 2), dtype=np.float64).mean(axis=-1)
+    return levels
 
 
 def stacked(frames_rgb: Sequence[np.ndarray]) -> np.ndarray:
