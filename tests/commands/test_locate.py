@@ -124,7 +124,9 @@ def test_every_shot_of_an_edited_video_has_its_own_track(vidtag, tmp_path, model
     assert [row.rpartition(",")[2] for row in rows] == ["shot", *["0"] * 8, *["1"] * 6]
     report = json.loads((vidtag.folder / "t.report.json").read_text("utf-8"))
     assert [(shot["frames"], shot["ok"]) for shot in report["summary"]["shots"]] == [(8, 8), (6, 6)]
-    assert report["method"]["parameters"]["cuts"]["min_difference"] > 0.0
+    parameters = report["method"]["parameters"]
+    assert parameters["cuts"]["min_difference"] > 0.0
+    assert parameters["blank_spread_levels"] > 0.0
 
 
 @pytest.mark.parametrize("option", [("--shots", "whole"), ("--decode", "keyframes")])

@@ -15,6 +15,7 @@ from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.evidence import EvidenceState
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult
 from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.uncertainty import BLANK_SPREAD_LEVELS
 from vidtag_cli.track import Track, TrackPoint
 from vidtag_cli.video.cuts import MIN_DIFFERENCE, MIN_PROMINENCE, MIN_SPREAD_LEVELS
 from vidtag_cli.video.ffmpeg import THUMBNAIL_WH, find_ffmpeg
@@ -100,6 +101,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         **{name: getattr(options, name) for name in options.__dataclass_fields__},
         "sampling_fps": result.sampling_fps,
         "cuts": cut_record(options),
+        "blank_spread_levels": BLANK_SPREAD_LEVELS,
         "window": asdict(bundle.window),
         "preprocess": asdict(bundle.preprocess),
         "rule": asdict(session.rule),

@@ -24,9 +24,9 @@ MIN_SPREAD_LEVELS = 2.5
 class CutFinder:
     """Says which shot each decoded frame belongs to, as soon as the frame after it is known.
 
-    A cut is a difference that stands out from its neighbours on both sides. So a flash, which comes and goes, is none,
-    nor is a single broken frame; a dissolve or a fade is not found, and neither is a cut at the second frame or at the
-    last. Frames are numbered from 0 in order of presentation; memory does not grow with their number.
+    A cut is a difference that stands out from its neighbours on both sides. So a flash or a broken picture of one frame
+    is none; one of two frames is a shot. A dissolve or a fade is not found, and neither is a cut at the second frame or
+    at the last. Frames are numbered from 0 in order of presentation; memory does not grow with their number.
     """
 
     def __init__(self) -> None:
