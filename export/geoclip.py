@@ -18,7 +18,7 @@ from export.about_model import AboutModel, read_about
 from export.bundle import checked_name, put_in_place, require_parity
 from export.geoclip_graphs import exported_graph, reference_graphs
 from export.geoclip_parity import geoclip_parity, geoclip_reference
-from export.geoclip_release import GeoClipRelease, read_release
+from export.geoclip_release import GeoClipRelease, published_embedding, published_encoder, read_release
 from export.geoclip_tower import EMBED_DIM, ClipTower, read_clip_tower
 from export.graph_files import GraphFile, graph_contracts
 from export.graphs import LocationPartsGraph
@@ -28,6 +28,7 @@ from export.parity import ParityReport, format_report
 from vidtag_cli import __version__
 from vidtag_cli.bundle.bundle_json import write_bundle_json
 from vidtag_cli.bundle.contract import (
+    GALLERY_EMBEDDING_FILE,
     GALLERY_FILE,
     SCHEMA,
     BundleContract,
@@ -45,6 +46,9 @@ PARITY_FILE = "parity.json"
 
 PLACE_RADIUS_KM = 25.0
 """Gallery points nearer than this are shown as one place: image geolocation counts 25 km as the right city."""
+
+EMBEDDED_AT_ONCE = 4096
+"""Places: 50 MB of the encoder's inner values."""
 
 
 def geoclip(
@@ -84,6 +88,7 @@ def export_geoclip(
         fresh.mkdir()
         graph_files = list(_write_graphs(tower, release, fresh, precisions))
         np.save(fresh / GALLERY_FILE, release.gallery_latlon_deg)
+        _write_embedding(fresh / GALLERY_EMBEDDING_FILE, release)
         contract = _contract(name, tower, release, read_about("geoclip"), graph_files, fresh)
         write_bundle_json(fresh, contract)
         reports = geoclip_parity(load_bundle(fresh), geoclip_reference(tower, release))
@@ -114,6 +119,17 @@ def _write_graphs(
     path = folder / "location_encoder.parts.onnx"
     paths = export_onnx("location_encoder", parts, path, sizes, float64_as_parts=True)
     yield GraphFile("location_encoder", "fp32", paths, float64_as_parts=True)
+
+
+def _write_embedding(file: Path, release: GeoClipRelease) -> None:
+    """Write the embeddings of the gallery as the package computes them, ``EMBEDDED_AT_ONCE`` places at a time."""
+    encoder, places = published_encoder(), release.gallery_latlon_deg
+    shape = (len(places), embed_dim(release))
+    stored = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+    for start in range(0, len(places), EMBEDDED_AT_ONCE):
+        block = slice(start, start + EMBEDDED_AT_ONCE)
+        stored[block] = published_embedding(encoder, places[block])
+    stored.flush()
 
 
 def _contract(

@@ -6,7 +6,6 @@ published one. Times do not depend on the weights.
 
 from __future__ import annotations
 
-import copy
 import statistics
 import tempfile
 import time
@@ -20,7 +19,6 @@ import torch
 import typer
 from torch.nn import functional
 
-from export.geoclip_release import published_rows
 from export.parity_cases import synthetic_frames
 from vidtag_cli.pipeline.locate import single_frames
 from vidtag_cli.pipeline.ranking import rank_points
@@ -28,11 +26,6 @@ from vidtag_cli.pipeline.session import Session, open_session
 
 PLACES = 5
 """How many distinct places are compared."""
-
-TIE = 2e-4
-"""The package takes the sines of 1,600 radians in float32: its cosines are known to 1e-4, so nearer places tie."""
-
-_CANDIDATES = 100
 
 _SEED = 0
 _INITIALIZER_FACTOR = 4.0
@@ -45,17 +38,13 @@ Place = tuple[float, float]
 class Agreement:
     """How many lists of places are equal, in coordinates and order.
 
-    ``equal`` counts them against the package as it is. ``widest_tie`` is the largest difference in the package's own
-    cosine between the two places of one rank, 0 where all are equal. ``equal_exact`` counts them against the package's
-    code with exact coordinates and its location encoder in float64, and ``package_exact`` the package as it is against
-    that: no other program can be expected to follow its rounding where the package does not follow its own formulas.
+    ``widest`` is the largest difference in the package's own cosine between the two places of one rank, 0 where all
+    lists are equal.
     """
 
     pictures: int
     equal: int
-    widest_tie: float
-    equal_exact: int
-    package_exact: int
+    widest: float
 
 
 def geoclip_compare(
@@ -69,11 +58,10 @@ def geoclip_compare(
     torch.set_num_threads(threads)
     frames_rgb = synthetic_frames(224, np.random.default_rng(_SEED))[:pictures]
     session, package = open_session(bundle, threads=threads), package_model(clip)
-    agreement = compare_places(session, package, frames_rgb, published_rows())
-    typer.echo(f"first {PLACES} distinct places equal, order too: {agreement.equal} of {agreement.pictures} pictures;")
-    typer.echo(f"where not, the package's own cosines differ by at most {agreement.widest_tie:.1e} (tie: {TIE:.0e});")
-    typer.echo(f"equal to the package with its location encoder in float64: {agreement.equal_exact};")
-    typer.echo(f"of the package's own, in float32: {agreement.package_exact}")
+    agreement = compare_places(session, package, frames_rgb)
+    typer.echo(f"first {PLACES} distinct places equal, order too: {agreement.equal} of {agreement.pictures} pictures")
+    if agreement.widest:
+        typer.echo(f"where not, the package's own cosines of the two differ by at most {agreement.widest:.1e}")
     with tempfile.TemporaryDirectory() as folder:
         sides = timed_sides(session, package, frames_rgb[0], Path(folder))
         for name, seconds in alternate(sides, rounds).items():
@@ -117,34 +105,16 @@ def package_cosines(package: Any, embedding: torch.Tensor) -> np.ndarray:
     return (embedding @ places.T).numpy()
 
 
-@torch.no_grad()
-def exact_cosines(package: Any, embedding: torch.Tensor, latlon_deg: np.ndarray) -> np.ndarray:
-    """Return the cosines (N, K) of embeddings (N, E) with places (K, 2), encoded by the package's code in float64."""
-    encoder = copy.deepcopy(package.location_encoder).double()
-    places = functional.normalize(encoder(torch.from_numpy(latlon_deg)).double(), dim=1)
-    return (embedding.double() @ places.T).numpy()
-
-
-def compare_places(session: Session, package: Any, frames_rgb: np.ndarray, latlon_deg: np.ndarray) -> Agreement:
-    """Return how far the first distinct places of frames (N, 224, 224, 3) agree between a session and the package.
-
-    ``latlon_deg`` (G, 2) float64 are the places of the package's gallery, row by row, before they become float32.
-    """
-    embedding = package_embeddings(package, frames_rgb)
-    rounded, cosines = package.gps_gallery.numpy(), package_cosines(package, embedding)
-    # The exact order is looked for among the best by the package's cosines, which are right to 1e-4.
-    candidates = np.unique(np.argsort(-cosines, axis=1, kind="stable")[:, :_CANDIDATES])
-    exact = exact_cosines(package, embedding, latlon_deg[candidates])
-    equal, equal_exact, package_exact, widest = 0, 0, 0, 0.0
-    for ours, row, exact_row in zip(session_places(session, frames_rgb), cosines, exact, strict=True):
-        theirs = distinct_places(row, rounded)
-        known = [float(row[np.flatnonzero((rounded == place).all(axis=1))[0]]) for place in ours]
-        right = list(distinct_places(exact_row, latlon_deg[candidates]))
+def compare_places(session: Session, package: Any, frames_rgb: np.ndarray) -> Agreement:
+    """Return how far the first distinct places of frames (N, 224, 224, 3) agree between a session and the package."""
+    places, cosines = package.gps_gallery.numpy(), package_cosines(package, package_embeddings(package, frames_rgb))
+    equal, widest = 0, 0.0
+    for ours, row in zip(session_places(session, frames_rgb), cosines, strict=True):
+        theirs = distinct_places(row, places)
+        known = [float(row[np.flatnonzero((places == place).all(axis=1))[0]]) for place in ours]
         equal += ours == list(theirs)
-        equal_exact += ours == right
-        package_exact += list(theirs) == right
         widest = max(widest, float(np.abs(np.subtract(known, list(theirs.values()))).max()))
-    return Agreement(len(frames_rgb), equal, widest, equal_exact, package_exact)
+    return Agreement(len(frames_rgb), equal, widest)
 
 
 def session_places(session: Session, frames_rgb: np.ndarray) -> list[list[Place]]:

@@ -6,10 +6,12 @@ import importlib.util
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.model.location_encoder import LocationEncoder, geoclip_state
 from vidtag_cli.errors import InputError
@@ -47,6 +49,23 @@ def read_release() -> GeoClipRelease:
         )
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: not the contents of a {PACKAGE} release known here: {error}") from error
+
+
+def published_encoder() -> Any:
+    """Return the package's own location encoder, a ``torch.nn.Module`` in float32, with its weights."""
+    from geoclip import LocationEncoder as PublishedEncoder  # here: it brings pandas and the whole of transformers
+
+    return PublishedEncoder().eval()
+
+
+@torch.no_grad()
+def published_embedding(encoder: Any, latlon_deg: np.ndarray) -> np.ndarray:
+    """Return the embeddings (N, E) float32, L2-normalised, of places (N, 2) as ``predict`` of the package has them.
+
+    Coordinates and phases are rounded to float32, which moves cosines by up to 7e-5: the package's order of places
+    that near to each other is that of its rounding, and no exact computation gives it.
+    """
+    return functional.normalize(encoder(torch.from_numpy(latlon_deg.astype(np.float32))), dim=1).numpy()
 
 
 def published_rows() -> np.ndarray:

@@ -7,7 +7,10 @@ import pytest
 from tiny_bundle import FRAME_SIZE_PX, reference
 from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
 
+from vidtag_cli.bundle.bundle_json import read_bundle_json, write_bundle_json
 from vidtag_cli.bundle.contract import Calibration
+from vidtag_cli.bundle.integrity import sha256_of
+from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery.build import other_longitude
 from vidtag_cli.pipeline.calibration import UNCALIBRATED as CAVEAT
 from vidtag_cli.pipeline.locate import ONE_SHOT, LocateOptions, embed_frames, limitations_of
@@ -112,3 +115,33 @@ def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stor
     expected[gallery.alias_of] = np.maximum(expected[gallery.alias_of], exact[gallery.points :])
     np.testing.assert_allclose(scores, np.take_along_axis(expected.T, indices, axis=1), atol=SCORE_ROUNDING)
     assert (np.diff(scores, axis=1) <= 0.0).all()
+
+
+def published_bundle(folder, embedding):
+    bundle_dir = write_tiny_geoclip_bundle(folder)
+    np.save(bundle_dir / "gallery_embedding.npy", embedding)
+    contract = read_bundle_json(bundle_dir)
+    files = contract.files | {"gallery_embedding.npy": sha256_of(bundle_dir / "gallery_embedding.npy")}
+    write_bundle_json(bundle_dir, dataclasses.replace(contract, files=files))
+    return bundle_dir
+
+
+def test_embeddings_that_came_with_the_places_are_taken(session, tmp_path):
+    """They decide what is stored and how candidates are scored; across the antimeridian the engine computes."""
+    computed = session()
+    width = computed.bundle.embedding_dim
+    published = np.eye(computed.gallery.points, width, dtype=np.float32)
+    opened = open_session(published_bundle(tmp_path / "published", published))
+    stored = np.asarray(opened.gallery.embeddings[: opened.gallery.points], dtype=np.float32)
+    np.testing.assert_array_equal(stored, published)
+    _, indices, _ = rank_points(opened, published, opened.rule.posterior_scale)
+    assert indices[:2, 0].tolist() == [0, 1]  # these two lie far from the antimeridian
+    across = other_longitude(opened.gallery.latlon_deg[opened.gallery.alias_of])
+    np.testing.assert_array_equal(opened.embed_places(across), computed.embed_places(across))
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((3, 2), np.float32), ((4, 2), np.float64), ((4,), np.float32)])
+def test_embeddings_of_another_shape_are_refused(tmp_path, shape, dtype):
+    bundle_dir = published_bundle(tmp_path / "published", np.ones(shape, dtype))
+    with pytest.raises(ModelError, match=r"gallery_embedding\.npy: expected \(4, \d+\) float32, found"):
+        open_session(bundle_dir)

@@ -20,6 +20,8 @@ BUNDLE_SUFFIX = ".vidtag"
 BUNDLE_JSON = "bundle.json"
 GALLERY_FILE = "gallery_latlon.npy"
 """The default gallery's coordinates: (G, 2) float64 degrees, latitude first."""
+GALLERY_EMBEDDING_FILE = "gallery_embedding.npy"
+"""Optional: their embeddings (G, E) float32, unit vectors, as the model's own publisher computes them."""
 
 Dimension = int | str
 Kind = Literal["vidtag", "geoclip"]

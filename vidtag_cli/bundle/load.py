@@ -10,6 +10,7 @@ from pathlib import Path
 from vidtag_cli.bundle.bundle_json import read_bundle_json
 from vidtag_cli.bundle.contract import (
     BUNDLE_JSON,
+    GALLERY_EMBEDDING_FILE,
     GALLERY_FILE,
     BundleContract,
     Calibration,
@@ -167,6 +168,22 @@ class ModelBundle:
         if not (np.all(np.abs(lat) <= 90.0) and np.all((lon >= -180.0) & (lon < 180.0))):
             raise ModelError(f"{path}: coordinates outside latitude [-90, 90], longitude [-180, 180)")
         return latlon_deg
+
+    def gallery_embedding(self) -> np.ndarray | None:
+        """Return the embeddings (G, E) float32 that came with the default gallery, mapped from their file, or None."""
+        import numpy as np
+
+        if GALLERY_EMBEDDING_FILE not in self.contract.files:
+            return None
+        path = self.file(GALLERY_EMBEDDING_FILE)
+        try:
+            embedding = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: not an array of embeddings: {error}") from error
+        expected = (len(self.gallery_latlon_deg()), self.embedding_dim)
+        if embedding.dtype != np.float32 or embedding.shape != expected:
+            raise ModelError(f"{path}: expected {expected} float32, found {embedding.shape} {embedding.dtype}")
+        return embedding
 
 
 def load_bundle(path: str | Path, verify: bool = True) -> ModelBundle:

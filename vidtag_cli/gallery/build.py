@@ -73,14 +73,16 @@ def cached_gallery(
     *,
     wraps: bool,
     cell_area_km2: float | np.ndarray | None = None,
+    published_sha256: str = "",
     progress: Progress | None = None,
 ) -> Gallery:
     """Return the gallery of a model's default coordinates from the cache, after building it there when it is missing.
 
-    The cache is keyed by encoder and coordinates, so a stale gallery is never returned; a damaged one raises
-    ModelError.
+    The cache is keyed by encoder, coordinates and, where ``embed`` looks them up, the hash of published embeddings, so
+    a stale gallery is never returned; a damaged one raises ModelError.
     """
-    key = f"{origin.location_encoder_sha256[:16]}-{_fingerprint(latlon_deg, cell_area_km2)[:16]}"
+    fingerprint = _fingerprint(latlon_deg, cell_area_km2, published_sha256)
+    key = f"{origin.location_encoder_sha256[:16]}-{fingerprint[:16]}"
     path = cache_dir() / "galleries" / key
     if not path.exists():
         try:
@@ -147,8 +149,9 @@ def other_longitude(latlon_deg: np.ndarray) -> np.ndarray:
     return np.stack([latlon_deg[:, 0], latlon_deg[:, 1] + turn], axis=-1)
 
 
-def _fingerprint(latlon_deg: np.ndarray, cell_area_km2: float | np.ndarray | None) -> str:
+def _fingerprint(latlon_deg: np.ndarray, cell_area_km2: float | np.ndarray | None, published_sha256: str) -> str:
     areas = np.zeros(0) if cell_area_km2 is None else np.atleast_1d(np.asarray(cell_area_km2, dtype=np.float64))
     digest = hashlib.sha256(np.ascontiguousarray(latlon_deg, dtype="<f8").tobytes())
     digest.update(areas.astype("<f8").tobytes())
+    digest.update(published_sha256.encode())
     return digest.hexdigest()

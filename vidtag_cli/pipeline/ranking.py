@@ -6,7 +6,7 @@ import numpy as np
 
 from vidtag_cli.gallery.posterior import PosteriorSummary, search_with_posterior
 from vidtag_cli.gallery.rescoring import rescore_points
-from vidtag_cli.pipeline.session import Session, location_embedder
+from vidtag_cli.pipeline.session import Session
 
 SEARCHED_POINTS = 128
 """Gallery points looked at for each frame; neighbours among them are merged into places."""
@@ -23,6 +23,5 @@ def rank_points(
     """
     scores, indices, summary = search_with_posterior(session.gallery, queries, SEARCHED_POINTS, posterior_scale)
     if session.bundle.kind == "geoclip":
-        embed = location_embedder(session.engines["location_encoder"])
-        scores, indices = rescore_points(session.gallery, queries, indices, embed)
+        scores, indices = rescore_points(session.gallery, queries, indices, session.embed_places)
     return scores, indices, summary

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from vidtag_cli.bundle.contract import Kind
+from vidtag_cli.bundle.contract import GALLERY_EMBEDDING_FILE, Kind
 from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.engines.registry import has_float64, open_engine
-from vidtag_cli.gallery.build import cached_gallery
+from vidtag_cli.gallery.build import Embed, Progress, cached_gallery
 from vidtag_cli.gallery.contract import GalleryOrigin
+from vidtag_cli.gallery.published import published_or_embedded
 from vidtag_cli.gallery.store import Gallery, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
@@ -26,11 +27,15 @@ FRAME_ENCODERS: Mapping[Kind, str] = {"vidtag": "dual_encoder", "geoclip": "imag
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything that stays open while many videos are located with one model."""
+    """Everything that stays open while many videos are located with one model.
+
+    ``embed_places`` gives the embeddings of the gallery's points before they were rounded to be stored.
+    """
 
     bundle: ModelBundle
     engines: dict[str, Engine]
     gallery: Gallery
+    embed_places: Embed
     domain: DomainModel | None
     rule: UncertaintyRule | UncalibratedRule
 
@@ -62,28 +67,38 @@ def open_session(
     ``device`` is by default the engine's own, ``precision`` the bundle's. ``observer`` hears about engines that are
     built at first use and how far the embedding of the gallery is.
 
-    Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are computed once and kept in the
-    user's cache under the hash of the location encoder.
+    Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are those that came with them, or
+    are computed once, and are kept in the user's cache under the hash of the location encoder.
     """
     bundle = load_bundle(find_model(model))
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
     }
-    encoder = bundle.graphs["location_encoder"]
+    embed = location_embedder(engines["location_encoder"])
     if gallery_path is not None:
-        gallery = open_gallery(gallery_path, encoder.sha256)
+        gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256)
     else:
-        origin = GalleryOrigin(f"default gallery of {bundle.name}", None, bundle.name, encoder.sha256)
-        gallery = cached_gallery(
-            bundle.gallery_latlon_deg(), location_embedder(engines["location_encoder"]), origin,
-            wraps=bundle.location_encoder_kind == "sphere",
-            cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"),
-            progress=None if observer is None else observer.progress,
-        )  # fmt: skip
-    return Session(bundle, engines, gallery, load_domain_model(bundle), read_rule(bundle))
+        gallery, embed = _default_gallery(bundle, embed, None if observer is None else observer.progress)
+    return Session(bundle, engines, gallery, embed, load_domain_model(bundle), read_rule(bundle))
 
 
-def location_embedder(engine: Engine) -> Callable[[np.ndarray], np.ndarray]:
+def location_embedder(engine: Engine) -> Embed:
     """Return the function from positions (N, 2) float64 degrees to embeddings (N, E) float32 of an engine."""
     return lambda latlon_deg: engine.run({"latlon_deg": latlon_deg})["location_embedding"]
+
+
+def _default_gallery(bundle: ModelBundle, embed: Embed, progress: Progress | None) -> tuple[Gallery, Embed]:
+    """Return the gallery of the bundle's own coordinates, and the function that embeds its points."""
+    latlon_deg, published = bundle.gallery_latlon_deg(), bundle.gallery_embedding()
+    if published is not None:
+        embed = published_or_embedded(latlon_deg, published, embed)
+    encoder_sha256 = bundle.graphs["location_encoder"].sha256
+    gallery = cached_gallery(
+        latlon_deg, embed, GalleryOrigin(f"default gallery of {bundle.name}", None, bundle.name, encoder_sha256),
+        wraps=bundle.location_encoder_kind == "sphere",
+        cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"),
+        published_sha256=bundle.contract.files.get(GALLERY_EMBEDDING_FILE, ""),
+        progress=progress,
+    )  # fmt: skip
+    return gallery, embed
