@@ -145,6 +145,19 @@ def test_the_cache_embeds_once_and_knows_its_key(
     assert len(calls) == 4
 
 
+def test_a_cached_gallery_that_was_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: GalleryOrigin, embed_sphere: Embed
+) -> None:
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path))
+    grid = equal_area_grid(2000.0)
+    cached = cached_gallery(grid, embed_sphere, origin, wraps=True)
+    changed = np.array(cached.embeddings)
+    changed[0] = changed[1]
+    np.save(cached.path / "embeddings.npy", changed)
+    with pytest.raises(ModelError, match=r"embeddings\.npy is not the file .* remove that folder"):
+        cached_gallery(grid, embed_sphere, origin, wraps=True)
+
+
 def test_a_cache_that_cannot_be_made_says_what_to_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: GalleryOrigin, embed_sphere: Embed
 ) -> None:

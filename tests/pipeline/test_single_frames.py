@@ -1,6 +1,7 @@
 """A model without temporal modules: every frame by itself, whatever the batches, radii of its own posterior."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +116,20 @@ def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stor
     expected[gallery.alias_of] = np.maximum(expected[gallery.alias_of], exact[gallery.points :])
     np.testing.assert_allclose(scores, np.take_along_axis(expected.T, indices, axis=1), atol=SCORE_ROUNDING)
     assert (np.diff(scores, axis=1) <= 0.0).all()
+
+
+def test_a_gallery_that_was_changed_is_not_searched(session, tmp_path):
+    """The evidence record names its hashes, so they are those of what was read."""
+    opened = session()
+    gallery = tmp_path / "mine"
+    shutil.copytree(opened.gallery.path, gallery)
+    model = opened.bundle.path
+    assert open_session(model, gallery).gallery.points == opened.gallery.points
+    changed = np.array(opened.gallery.embeddings)
+    changed[0] = changed[1]
+    np.save(gallery / "embeddings.npy", changed)
+    with pytest.raises(ModelError, match=r"mine: embeddings\.npy is not the file that was written"):
+        open_session(model, gallery)
 
 
 def published_bundle(folder, embedding):

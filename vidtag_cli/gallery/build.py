@@ -79,7 +79,7 @@ def cached_gallery(
     """Return the gallery of a model's default coordinates from the cache, after building it there when it is missing.
 
     The cache is keyed by encoder, coordinates and, where ``embed`` looks them up, the hash of published embeddings, so
-    a stale gallery is never returned; a damaged one raises ModelError.
+    a stale gallery is never returned; one whose files are not those that were written raises ModelError.
     """
     fingerprint = _fingerprint(latlon_deg, cell_area_km2, published_sha256)
     key = f"{origin.location_encoder_sha256[:16]}-{fingerprint[:16]}"
@@ -95,7 +95,10 @@ def cached_gallery(
         return build_gallery(
             path, latlon_deg, embed, origin, wraps=wraps, cell_area_km2=cell_area_km2, progress=progress, force=True
         )
-    return open_gallery(path, origin.location_encoder_sha256)
+    try:
+        return open_gallery(path, origin.location_encoder_sha256, verify=True)
+    except ModelError as error:
+        raise ModelError(f"{error}; it lies in the cache: remove that folder, and it is made again") from error
 
 
 def embed_coordinates(

@@ -68,7 +68,8 @@ def open_session(
     built at first use and how far the embedding of the gallery is.
 
     Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are those that came with them, or
-    are computed once, and are kept in the user's cache under the hash of the location encoder.
+    are computed once, and are kept in the user's cache under the hash of the location encoder. The hash of every file
+    is checked: the evidence record names them.
     """
     bundle = load_bundle(find_model(model))
     engines = {
@@ -77,7 +78,7 @@ def open_session(
     }
     embed = location_embedder(engines["location_encoder"])
     if gallery_path is not None:
-        gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256)
+        gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256, verify=True)
     else:
         gallery, embed = _default_gallery(bundle, embed, None if observer is None else observer.progress)
     return Session(bundle, engines, gallery, embed, load_domain_model(bundle), read_rule(bundle))
