@@ -105,13 +105,34 @@ def test_a_black_video_is_abstained_on(smooth, tmp_path, shared_cache):
     assert "blank picture (9)" in done.stderr
 
 
-@pytest.mark.parametrize("smooth", ["none", "viterbi"])
+def test_another_gallery_takes_the_measured_circles_away(tmp_path, shared_cache):
+    """The flight is not over Iceland: who searches there alone is told what that means, and no coverage is quoted."""
+    where = ("--country", "Iceland", "--spacing-km", "50")
+    built = vidtag("gallery", "build", "iceland", "--model", "flyover", *where, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    clip = ROOT / "vidtag_cli" / "data" / "demo" / "flyover_demo.mp4"
+    options = ("--gallery", "iceland", "--smooth", "viterbi", "--out", "t.csv")
+    done = vidtag("locate", clip, "--model", "flyover", *options, cwd=tmp_path)
+    assert done.returncode in {0, 8}, done.stderr
+    report = json.loads((tmp_path / "t.report.json").read_text())
+    assert report["uncertainty_statement"]["coverage_measured"] == {}
+    assert "Not measured with these places" in report["uncertainty_statement"]["radius_meaning"]
+    said = " ".join(report["limitations"])
+    assert "places were searched (Iceland, every 50 km): a camera that was elsewhere is given one of them" in said
+    rule = report["method"]["parameters"]["rule"]
+    assert (rule["radii"], rule["path"]["radii"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "sampling", [(), ("--smooth", "viterbi"), ("--fps", "5"), ("--fps", "5", "--smooth", "viterbi")]
+)
 @pytest.mark.parametrize("name", STREET_AND_PHONE)
-def test_street_and_phone_video_is_abstained_on(name, smooth, tmp_path, shared_cache):
+def test_street_and_phone_video_is_abstained_on(name, sampling, tmp_path, shared_cache):
+    """Five frames a second look alike: they must not vouch for each other more than one does."""
     if not (MEDIA / name).is_file():
         pytest.skip(f"test clip absent: {MEDIA / name}")
     outputs = ("--out", "t.geojson", "--out", "t.gpx")
-    done = vidtag("locate", MEDIA / name, "--model", "flyover", "--smooth", smooth, *outputs, cwd=tmp_path)
+    done = vidtag("locate", MEDIA / name, "--model", "flyover", *sampling, *outputs, cwd=tmp_path)
     assert done.returncode == 8, done.stderr
     features = json.loads((tmp_path / "t.geojson").read_text())["features"]
     assert features

@@ -24,6 +24,7 @@ from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import CONTINENT_KM, PATH_TABLES, TABLES
 from vidtag_cli.pipeline.domain import DomainModel
+from vidtag_cli.pipeline.path import MAX_PATH_DOUBT
 from vidtag_cli.pipeline.uncertainty import posterior_radius_km, window_disagreement_km
 
 _log = logging.getLogger("training")
@@ -121,7 +122,8 @@ def calibrate_on_clips(
             gallery, proven.phase_one_embedding, numbers["path_posterior_scale"], plan.path, plan.place_radius_km
         )
         errors_km = np.asarray(haversine_km(latlon, test.latlon_deg)).ravel()
-        found = measure_circles(PATH_TABLES, tables, doubt.ravel(), errors_km, agrees, plan.max_radius95_km)
+        is_answer = agrees & (doubt.ravel() <= MAX_PATH_DOUBT)
+        found = measure_circles(PATH_TABLES, tables, doubt.ravel(), errors_km, is_answer, plan.max_radius95_km)
         measured |= {f"path_{name}": value for name, value in found.items()}
     measured["test_frames"] = float(proof.errors_km.size)
     _log.info("calibration: %s %s, measured %s", parameters, tables, measured)

@@ -12,7 +12,7 @@ from vidtag_cli.gallery.posterior import point_mass, search_with_posterior
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import PATH_TABLES
-from vidtag_cli.pipeline.path import PathRule, decode_path
+from vidtag_cli.pipeline.path import MAX_PATH_DOUBT, PathRule, decode_path
 from vidtag_cli.pipeline.ranking import SEARCHED_POINTS
 
 _SCALES = (7.0, 10.0, 14.0, 20.0, 28.0, 40.0)
@@ -35,7 +35,7 @@ def fit_paths(
     """Return parameters and tables for a bundle, fitted on embeddings (B, T, E) of Phase I and true places (B, T, 2).
 
     The scale is that whose paths bring most frames within ``place_radius_km``. Circles are those of frames ``is_kept``
-    (B * T,), on which the program would not abstain for another reason.
+    (B * T,), on which the program would not abstain for another reason, and that most paths pass.
     """
     clips, frames, width = embedding.shape
     scores, indices, _ = search_with_posterior(gallery, embedding.reshape(-1, width), SEARCHED_POINTS, _SCALES[0])
@@ -52,7 +52,8 @@ def fit_paths(
     numbers = {
         "path_max_speed_km_h": step.max_speed_km_h, "path_doubt_km": step.doubt_km, "path_posterior_scale": scale,
     }  # fmt: skip
-    return numbers, radius_tables(PATH_TABLES, doubt.ravel(), errors_km, is_kept, bins)
+    is_answer = is_kept & (doubt.ravel() <= MAX_PATH_DOUBT)
+    return numbers, radius_tables(PATH_TABLES, doubt.ravel(), errors_km, is_answer, bins)
 
 
 def decode_paths(
@@ -70,7 +71,7 @@ def _decode(
     latlon_deg: np.ndarray, masses: np.ndarray, step: PathStep, place_radius_km: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return places (B, T, 2) and doubts (B, T) of paths through points (B, T, K, 2) of masses (B, T, K)."""
-    rule = PathRule(step.max_speed_km_h, step.doubt_km, place_radius_km, math.inf, math.inf)
+    rule = PathRule(step.max_speed_km_h, step.doubt_km, place_radius_km, math.inf, math.inf, step.frame_interval_s)
     times_s = step.frame_interval_s * np.arange(masses.shape[1])
     paths = [decode_path(*clip, times_s, rule) for clip in zip(latlon_deg, masses, strict=True)]
     chosen = np.stack([path.chosen for path in paths])  # (B, T)

@@ -114,7 +114,7 @@ def test_a_path_is_named_in_every_output(vidtag, clip, model):
 
 
 def test_every_shot_of_an_edited_video_has_its_own_track(vidtag, tmp_path, model):
-    edited = write_edited_video(tmp_path / "edited.mp4", (8, 6))
+    edited = write_edited_video(tmp_path / "edited.mp4", (8, 6), fps=1)  # the model's own pace
     arguments = ("locate", edited, "--model", model, "--all-frames", "--smooth", "viterbi")
     done = vidtag(*arguments, "--out", "t.gpx", "--out", "t.csv")
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from vidtag_cli.pipeline.uncertainty import SearchedPoints
 from vidtag_cli.track import Candidate, Track, TrackPoint, check_track
 
 RULE = PathRule(
-    max_speed_km_h=100.0, doubt_km=2.0, place_radius_km=1.0, max_radius50_km=math.inf, max_radius95_km=500.0
+    max_speed_km_h=100.0, doubt_km=2.0, place_radius_km=1.0, max_radius50_km=math.inf, max_radius95_km=500.0, step_s=1.0
 )
 GALLERY = np.array([(48.14, 11.58), (48.37, 10.90), (-33.87, 151.21), (48.141, 11.581)])
 MUNICH, AUGSBURG, SYDNEY, SCHWABING = range(4)
@@ -101,7 +101,7 @@ def test_the_doubt_is_the_share_of_all_paths_that_pass_elsewhere():
 def test_one_wild_frame_gives_way_to_its_neighbours():
     calm = [frame(number, (MUNICH, 0.6), (SYDNEY, 0.1)) for number in (0, 2, 3)]
     wild = frame(1, (SYDNEY, 0.5), (SCHWABING, 0.3))
-    rule = PathRule(100.0, 2.0, 1.0, math.inf, math.inf)
+    rule = PathRule(100.0, 2.0, 1.0, math.inf, math.inf, 1.0)
     found = smooth(calm[0], wild, *calm[1:], rule=rule)
     assert positions(found) == [tuple(GALLERY[index]) for index in (MUNICH, SCHWABING, MUNICH, MUNICH)]
     assert found.smoothing == "viterbi (at most 100 km/h)"
@@ -151,7 +151,7 @@ def test_nothing_is_odd_at_the_antimeridian():
 
 def test_measured_circles_go_by_the_doubt():
     """Sure frames get the first bin; one whose paths are divided gets a later one, and its confidence says so."""
-    rule = PathRule(100.0, 2.0, 1.0, math.inf, 500.0, RADII)
+    rule = PathRule(100.0, 2.0, 1.0, math.inf, 500.0, 1.0, RADII)
     sure = [frame(number, (MUNICH, 0.99), (SYDNEY, 1e-6)) for number in range(4)]
     divided = [frame(0, (MUNICH, 0.55), (SYDNEY, 0.45))]
     for point in smooth(*sure, rule=rule).points:
@@ -162,18 +162,39 @@ def test_measured_circles_go_by_the_doubt():
     assert point.abstain_reason == "too uncertain on a path (95 % radius 900 km, limit 500 km)"
 
 
+def test_a_place_that_most_paths_avoid_is_no_answer():
+    """However wide the circles of its bin may be: here no limit of the model's own would have stopped it."""
+    rule = PathRule(100.0, 2.0, 1.0, math.inf, math.inf, 1.0, RadiusTable((), (1.0,), (2.0,)))
+    (point,) = smooth(frame(0, (MUNICH, 0.4), (SYDNEY, 0.3), (AUGSBURG, 0.3)), rule=rule).points
+    assert point.status == "abstained"
+    assert point.abstain_reason == "too uncertain on a path (60% of all paths pass elsewhere)"
+    assert smooth(frame(0, (MUNICH, 0.55), (SYDNEY, 0.45)), rule=rule).points[0].status == "ok"
+
+
+def test_a_second_of_video_says_as_much_however_many_of_its_frames_are_taken():
+    """Five frames a second that all show the same are no surer than one."""
+    rule = PathRule(100.0, 2.0, 1.0, math.inf, 500.0, 1.0, RADII)
+    places = [(MUNICH, 0.6), (SYDNEY, 0.3)]
+    once = smooth(*(frame(number, *places) for number in range(4)), rule=rule)
+    dense = smooth(*(frame(number, *places, time_s=number / 5) for number in range(20)), rule=rule)
+    leaps = 20 * math.exp(-JUMP_NATS)  # paths may leap at every step, and there are more of them
+    assert dense.points[10].confidence == pytest.approx(once.points[2].confidence, abs=leaps)
+    assert once.points[2].confidence < 0.95
+    assert smooth(*(frame(number, *places) for number in range(20)), rule=rule).points[10].confidence > 0.99
+
+
 def test_a_path_can_speak_for_a_frame_that_was_silent_only_where_that_was_measured():
     neighbours = [frame(number, (MUNICH, 0.9), (SYDNEY, 1e-6)) for number in (0, 2)]
     silent = frame(1, (SYDNEY, 0.3), (MUNICH, 0.2), status="abstained")
     clip = (neighbours[0], silent, neighbours[1])
-    measured = smooth(*clip, rule=PathRule(100.0, 2.0, 1.0, math.inf, 500.0, RADII))
+    measured = smooth(*clip, rule=PathRule(100.0, 2.0, 1.0, math.inf, 500.0, 1.0, RADII))
     assert positions(measured)[1] == tuple(GALLERY[MUNICH])
     assert smooth(*clip).points[1] == silent[0]
 
 
 def test_a_path_does_not_overrule_frames_that_disagree():
     """A clip of another kind may look alike in all frames: their paths are sure of a place by counting it often."""
-    rule = PathRule(100.0, 2.0, 1.0, math.inf, 500.0, RADII)
+    rule = PathRule(100.0, 2.0, 1.0, math.inf, 500.0, 1.0, RADII)
     silent = [frame(number, (MUNICH, 0.9), (SYDNEY, 1e-6), status="abstained") for number in range(3)]
     found = smooth(*silent, rule=rule, agrees=[True, False, True])
     assert [point.status for point in found.points] == ["ok", "abstained", "ok"]
@@ -183,7 +204,7 @@ def test_a_path_does_not_overrule_frames_that_disagree():
 def test_strange_frames_take_no_part():
     strange = frame(1, (SYDNEY, 0.99), (MUNICH, 1e-6), status="abstained")
     clip = (frame(0, (MUNICH, 0.9), (SYDNEY, 1e-6)), strange, frame(2, (MUNICH, 0.9), (SYDNEY, 1e-6)))
-    found = smooth(*clip, rule=PathRule(100.0, 2.0, 1.0, math.inf, 500.0, RADII), is_known=[True, False, True])
+    found = smooth(*clip, rule=PathRule(100.0, 2.0, 1.0, math.inf, 500.0, 1.0, RADII), is_known=[True, False, True])
     assert found.points[1] == strange[0]
     assert found.points[0].confidence > 0.999
     nothing = smooth(strange, is_known=[False])
@@ -191,8 +212,8 @@ def test_strange_frames_take_no_part():
 
 
 def test_as_many_candidates_as_were_asked_for():
-    places = [(MUNICH, 0.4), (SYDNEY, 0.3), (AUGSBURG, 0.2)]
-    rule = PathRule(100.0, 2.0, 1.0, math.inf, math.inf, RadiusTable((), (1.0,), (2.0,)))
+    places = [(MUNICH, 0.6), (SYDNEY, 0.3), (AUGSBURG, 0.1)]
+    rule = PathRule(100.0, 2.0, 1.0, math.inf, math.inf, 1.0, RadiusTable((), (1.0,), (2.0,)))
     for top_k, expected in ((1, 1), (2, 2), (5, 3)):
         assert len(smooth(frame(0, *places), rule=rule, top_k=top_k).points[0].candidates) == expected
 
@@ -209,8 +230,8 @@ def test_a_thousand_places_far_apart_stay_finite():
 def test_the_limits_are_those_of_the_model():
     radii = RadiusTable((), (10.0,), (100.0,))
     measured = UncertaintyRule(20.0, 100.0, 1.0, 500.0, 1000.0, radii)
-    assert path_rule(measured, 90.0) == PathRule(90.0, 100.0, 100.0, math.inf, 1000.0)
-    assert path_rule(UncalibratedRule(20.0, 25.0), 90.0) == PathRule(90.0, 25.0, 25.0, 2500.0, math.inf)
+    assert path_rule(measured, 90.0, 1.0) == PathRule(90.0, 100.0, 100.0, math.inf, 1000.0, 1.0)
+    assert path_rule(UncalibratedRule(20.0, 25.0), 90.0, 2.0) == PathRule(90.0, 25.0, 25.0, 2500.0, math.inf, 2.0)
     assert plausible_speed_km_h(measured) == plausible_speed_km_h(UncalibratedRule(20.0, 25.0)) == MAX_SPEED_KM_H
 
 
@@ -218,8 +239,8 @@ def test_measured_circles_hold_at_the_speed_they_were_measured_at_alone():
     path = MeasuredPath(600.0, 30.0, 14.0, RADII)
     rule = UncertaintyRule(20.0, 100.0, 1.0, 500.0, 1000.0, RadiusTable((), (10.0,), (100.0,)), path)
     assert plausible_speed_km_h(rule) == 600.0
-    assert path_rule(rule, 600.0) == PathRule(600.0, 30.0, 100.0, math.inf, 1000.0, RADII)
-    assert path_rule(rule, 90.0) == PathRule(90.0, 30.0, 100.0, math.inf, 1000.0)
+    assert path_rule(rule, 600.0, 1.0) == PathRule(600.0, 30.0, 100.0, math.inf, 1000.0, 1.0, RADII)
+    assert path_rule(rule, 90.0, 1.0) == PathRule(90.0, 30.0, 100.0, math.inf, 1000.0, 1.0)
 
 
 def test_every_shot_has_a_path_of_its_own():

@@ -124,12 +124,12 @@ def test_a_gallery_that_was_changed_is_not_searched(session, tmp_path):
     gallery = tmp_path / "mine"
     shutil.copytree(opened.gallery.path, gallery)
     model = opened.bundle.path
-    assert open_session(model, gallery).gallery.points == opened.gallery.points
+    assert open_session(model, gallery_path=gallery).gallery.points == opened.gallery.points
     changed = np.array(opened.gallery.embeddings)
     changed[0] = changed[1]
     np.save(gallery / "embeddings.npy", changed)
     with pytest.raises(ModelError, match=r"mine: embeddings\.npy is not the file that was written"):
-        open_session(model, gallery)
+        open_session(model, gallery_path=gallery)
 
 
 def published_bundle(folder, embedding):

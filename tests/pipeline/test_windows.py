@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from vidtag_cli.pipeline.windows import WINDOWS_AT_ONCE, blend_windows, split_into_shots, window_weights
+from vidtag_cli.pipeline.windows import (
+    WINDOWS_AT_ONCE,
+    EncodedBatch,
+    blend_windows,
+    run_strands,
+    split_into_shots,
+    window_weights,
+)
 
 FRAMES, OVERLAP = 16, 8
 FLOAT32_SUM = 1e-5  # weighted means of values of order one in float32
@@ -114,10 +121,45 @@ def test_no_window_looks_across_a_cut(lengths, size):
     shots = np.repeat(np.arange(len(lengths)) * 3, lengths)  # some shots have no frame in use
     values = features(len(shots))
     values[:, 0] = shots
-    parts = [(values[begin : begin + size], tuple(shots[begin : begin + size])) for begin in range(0, len(shots), size)]
+    parts = [
+        EncodedBatch(values[begin : begin + size], tuple(shots[begin : begin + size]), range(begin, begin + size))
+        for begin in range(0, len(shots), size)
+    ]
     outputs = [
         output["x"] for shot in split_into_shots(parts) for output in blend_windows(shot, FRAMES, OVERLAP, run_windows)
     ]
     np.testing.assert_allclose(np.concatenate(outputs), values, atol=FLOAT32_SUM)
     assert all(len(set(window)) == 1 for window in seen)
     assert sorted({len(window) for window in seen}) == sorted({min(FRAMES, length) for length in lengths})
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 9, 48])
+@pytest.mark.parametrize("strands", [1, 3, 5])
+def test_strands_are_clips_of_their_own(count, strands):
+    """Each strand gets what it would get alone, in its own places, and none sees another's frames."""
+    windows = np.random.default_rng(0).normal(size=(2, count, 3)).astype(np.float32)
+
+    def run_windows(clips):  # depends on all frames of the clip
+        return {"x": clips - clips.mean(axis=1, keepdims=True), "length": np.full(clips.shape[:2], clips.shape[1])}
+
+    outputs = run_strands(windows, strands, run_windows)
+    for first in range(min(strands, count)):
+        alone = run_windows(windows[:, first::strands])
+        np.testing.assert_array_equal(outputs["x"][:, first::strands], alone["x"])
+        assert (outputs["length"][:, first::strands] == len(range(first, count, strands))).all()
+
+
+@pytest.mark.parametrize("count", [3, 40, 48, 49, 100, 145])
+def test_dense_frames_in_strands_come_out_in_order(count):
+    values = features(count)
+    lengths = set()
+
+    def run_windows(clips):
+        lengths.add(clips.shape[1])
+        return {"x": clips}
+
+    blended = blend_windows(
+        batches(values, 7), 3 * FRAMES, 3 * OVERLAP, lambda windows: run_strands(windows, 3, run_windows)
+    )
+    np.testing.assert_allclose(np.concatenate([output["x"] for output in blended]), values, atol=FLOAT32_SUM)
+    assert max(lengths) <= FRAMES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vidtag_cli.bundle.load import ModelBundle
 from vidtag_cli.errors import ModelError
@@ -21,6 +21,12 @@ UNCALIBRATED = (
     "place lies inside was not measured. Whether a picture is of the kind the model knows is not checked."
 )
 """What every output of an uncalibrated model says about its numbers."""
+
+NOT_MEASURED_THERE = (
+    "Not measured with these places: a radius is that of the circle that holds 50 % or 95 % of the model's own "
+    "posterior among them, and a probability is the model's own too; how often the true place lies inside is unknown."
+)
+"""What every output of a measured model says about its numbers when it searched other places than its own."""
 
 CONTINENT_KM = 2500.0
 """The coarsest distance at which image geolocation is scored: within it an answer names the continent."""
@@ -47,13 +53,13 @@ class MeasuredPath:
     """What was measured of paths through the places of held-out clips at one limit of speed.
 
     ``doubt_km`` is how far a step may reach beyond the way at full speed; ``posterior_scale`` multiplies the cosines of
-    Phase I; ``radii`` go by the share of all paths that pass elsewhere, from 0 to 1.
+    Phase I; ``radii`` go by the share of all paths that pass elsewhere, from 0 to 1; None where they do not hold.
     """
 
     max_speed_km_h: float
     doubt_km: float
     posterior_scale: float
-    radii: RadiusTable
+    radii: RadiusTable | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +67,10 @@ class UncertaintyRule:
     """Fitted on held-out clips and kept in ``bundle.json`` under ``calibration``.
 
     ``posterior_scale`` multiplies cosines before the exponential. ``place_radius_km`` is how near two gallery points
-    are one place. ``radii`` go by the radius in km of a disc of the posterior's effective area. A frame abstains when
-    its domain distance, its disagreement with the other frames of its window, or its 95 % radius exceeds the limit.
-    ``path`` is there when smoothed tracks were measured too.
+    are one place. ``radii`` go by the radius in km of a disc of the posterior's effective area; None where they do not
+    hold, and the posterior's own circles must do. A frame abstains when its domain distance, its disagreement with the
+    other frames of its window, or its 95 % radius exceeds the limit. ``path`` is there when smoothed tracks were
+    measured too.
     """
 
     posterior_scale: float
@@ -71,8 +78,13 @@ class UncertaintyRule:
     max_domain_distance: float
     max_disagreement_km: float
     max_radius95_km: float
-    radii: RadiusTable
+    radii: RadiusTable | None
     path: MeasuredPath | None = None
+
+    def among_other_places(self) -> UncertaintyRule:
+        """Return what holds in a gallery that nothing was measured with: all but the radii."""
+        path = None if self.path is None else replace(self.path, radii=None)
+        return replace(self, radii=None, path=path)
 
 
 @dataclass(frozen=True, slots=True)

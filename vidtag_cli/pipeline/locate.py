@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from vidtag_cli.gallery.search import search_gallery
-from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
+from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
 from vidtag_cli.pipeline.clock import StageClock
 from vidtag_cli.pipeline.gather import gather_outputs
+from vidtag_cli.pipeline.pace import is_sparse, paced
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, path_rule, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.pipeline.session import Session
@@ -23,7 +24,7 @@ from vidtag_cli.pipeline.uncertainty import (
     search_for_path,
     window_disagreement_km,
 )
-from vidtag_cli.pipeline.windows import Outputs, Shots, blend_windows, split_into_shots
+from vidtag_cli.pipeline.windows import EncodedBatch, Outputs, blend_windows, run_strands, split_into_shots
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, TakenFrame, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
@@ -31,6 +32,15 @@ from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode
 from vidtag_cli.video.probe import VideoInfo, probe_video
 
 ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
+
+ONLY_THESE_PLACES = (
+    "Only {count:,} places were searched ({source}): a camera that was elsewhere is given one of them all the same."
+)
+
+SPARSE_FRAMES = (
+    "The frames lie farther apart than the {step_s:g} s for which this model was made and measured: how often its "
+    "circles hold the true place then is unknown."
+)
 
 LIMITATIONS = (
     "Estimate from image content; not a GNSS fix; not proof of place or of authenticity.",
@@ -105,12 +115,13 @@ def locate_video(
                         searched.append(search_for_path(session, outputs, taken[begin : len(points)]))
                 if progress is not None:
                     progress(points[-1].media_time_s)
+    are_frames_sparse = is_sparse([point.media_time_s for point in points], session.step_s)
     track = Track(
         path.name, tuple(points), bundle.name, time_basis or TimeBasis(), smoothing="none",
-        limitations=limitations_of(session, options),
+        limitations=limitations_of(session, options, are_frames_sparse),
     )  # fmt: skip
     if options.smooth == "viterbi":
-        rule = path_rule(session.rule, options.max_speed_km_h)
+        rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
     return LocateResult(track, video, decoder.errors, sampling_fps, clock.seconds)
 
@@ -139,27 +150,31 @@ def embed_frames(session: Session, batches: Iterable[FrameBatch], clock: StageCl
     return embed_encoded(session, _encode_batches(session, batches, clock), clock)
 
 
-def embed_encoded(
-    session: Session, encoded: Iterable[tuple[np.ndarray, Shots]], clock: StageClock
-) -> Iterator[Outputs]:
-    """Yield what :func:`embed_frames` yields, from what the model's first graph has made of the frames."""
+def embed_encoded(session: Session, encoded: Iterable[EncodedBatch], clock: StageClock) -> Iterator[Outputs]:
+    """Yield what :func:`embed_frames` yields, from what the model's first graph has made of the frames.
+
+    Where frames are closer than the model's own, a window holds several interleaved clips of the model's pace.
+    """
     if session.bundle.kind == "geoclip":
-        yield from (single_frames(embedding) for embedding, _ in encoded)
+        yield from (single_frames(batch.features) for batch in encoded)
         return
     window = session.bundle.window
+    strands, encoded = paced(encoded, session.step_s)
+
+    def run(windows: np.ndarray) -> Outputs:
+        return run_strands(windows, strands, lambda clips: run_windows(session, clips, clock))
+
     for features in split_into_shots(encoded):
-        yield from blend_windows(
-            features, window.frames, window.overlap_frames, lambda windows: run_windows(session, windows, clock)
-        )
+        yield from blend_windows(features, strands * window.frames, strands * window.overlap_frames, run)
 
 
 def _encode_batches(
     session: Session, batches: Iterable[FrameBatch], clock: StageClock
-) -> Generator[tuple[np.ndarray, Shots], None, None]:
+) -> Generator[EncodedBatch, None, None]:
     for batch in batches:
         with clock.time("encode"):
-            encoded = session.encode_frames(batch.frames_rgb)
-        yield encoded, batch.shot
+            features = session.encode_frames(batch.frames_rgb)
+        yield EncodedBatch(features, batch.shot, batch.media_time_s)
 
 
 def single_frames(embedding: np.ndarray) -> Outputs:
@@ -204,8 +219,19 @@ def run_windows(session: Session, features: np.ndarray, clock: StageClock | None
     }
 
 
-def limitations_of(session: Session, options: LocateOptions) -> tuple[str, ...]:
-    """Return what a reader of a track must know: the model's domain, what its numbers do not mean, and the rest."""
-    uncalibrated = (UNCALIBRATED,) if isinstance(session.rule, UncalibratedRule) else ()
-    one_shot = (ONE_SHOT,) if options.shots == "whole" else ()
-    return (session.bundle.domain, *uncalibrated, *one_shot, *LIMITATIONS)
+def limitations_of(session: Session, options: LocateOptions, are_frames_sparse: bool = False) -> tuple[str, ...]:
+    """Return what a reader of a track must know: the model's domain, where was searched, what its numbers do not mean,
+    and the rest.
+    """
+    gallery = session.gallery
+    places = ONLY_THESE_PLACES.format(count=gallery.points, source=gallery.contract.origin.source)
+    is_measured = isinstance(session.rule, UncertaintyRule)
+    said = {
+        session.bundle.domain: True,
+        places: not session.searches_own_gallery,
+        NOT_MEASURED_THERE: is_measured and not session.searches_own_gallery,
+        UNCALIBRATED: not is_measured,
+        SPARSE_FRAMES.format(step_s=session.step_s): is_measured and are_frames_sparse,
+        ONE_SHOT: options.shots == "whole",
+    }
+    return (*(text for text, applies in said.items() if applies), *LIMITATIONS)

@@ -9,11 +9,15 @@ import numpy as np
 
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, unit_vector
 from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.pace import frames_per_step
 from vidtag_cli.pipeline.uncertainty import SearchedPoints, merge_places
 from vidtag_cli.track import Candidate, Track, TrackPoint
 
 MAX_SPEED_KM_H = 250.0
 """What a camera on the ground may do, unless the analyst says otherwise: a fast train."""
+
+MAX_PATH_DOUBT = 0.5
+"""A place that more than half of all paths avoid is no answer, however the frames of its bin came out on average."""
 
 _LEAST_MASS = 1e-6
 JUMP_NATS = 8.0
@@ -27,7 +31,9 @@ class PathRule:
     says of its frames.
 
     With ``radii``, measured at this speed, a frame's circles go by its doubt. Without, they are its own, widened by how
-    far the path moves it. Beyond ``max_radius50_km`` or ``max_radius95_km`` a frame abstains.
+    far the path moves it. Beyond ``max_radius50_km`` or ``max_radius95_km`` a frame abstains. ``step_s`` is the time
+    between two frames of the model's pace: frames that are closer count for less, so that a second of video says as
+    much, however many of its frames are taken.
     """
 
     max_speed_km_h: float
@@ -35,6 +41,7 @@ class PathRule:
     place_radius_km: float
     max_radius50_km: float
     max_radius95_km: float
+    step_s: float
     radii: RadiusTable | None = None
 
 
@@ -55,19 +62,19 @@ def plausible_speed_km_h(rule: UncertaintyRule | UncalibratedRule) -> float:
     return MAX_SPEED_KM_H
 
 
-def path_rule(rule: UncertaintyRule | UncalibratedRule, max_speed_km_h: float) -> PathRule:
+def path_rule(rule: UncertaintyRule | UncalibratedRule, max_speed_km_h: float, step_s: float) -> PathRule:
     """Return the rule for a model's tracks and a speed that the analyst takes for plausible.
 
     Measured circles hold at the speed they were measured at and at no other.
     """
     place_km = rule.place_radius_km
     if isinstance(rule, UncalibratedRule):
-        return PathRule(max_speed_km_h, place_km, place_km, rule.max_radius50_km, math.inf)
+        return PathRule(max_speed_km_h, place_km, place_km, rule.max_radius50_km, math.inf, step_s)
     path = rule.path
     if path is None:
-        return PathRule(max_speed_km_h, place_km, place_km, math.inf, rule.max_radius95_km)
+        return PathRule(max_speed_km_h, place_km, place_km, math.inf, rule.max_radius95_km, step_s)
     radii = path.radii if path.max_speed_km_h == max_speed_km_h else None
-    return PathRule(max_speed_km_h, path.doubt_km, place_km, math.inf, rule.max_radius95_km, radii)
+    return PathRule(max_speed_km_h, path.doubt_km, place_km, math.inf, rule.max_radius95_km, step_s, radii)
 
 
 def smooth_track(
@@ -82,12 +89,13 @@ def smooth_track(
     the true place at least as often as was measured, and abstains where they become wider than the model allows.
     """
     points = list(track.points)
+    share = 1.0 / frames_per_step([point.media_time_s for point in points], rule.step_s)
     shots = np.array([point.shot for point in points], np.int64)
     for members in np.split(np.arange(len(points)), np.flatnonzero(np.diff(shots)) + 1):
         taking_part = members[searched.is_known[members]]
         latlon = gallery_latlon_deg[searched.indices[taking_part]]
         times_s = np.array([points[number].media_time_s for number in taking_part])
-        path = decode_path(latlon, searched.masses[taking_part], times_s, rule)
+        path = decode_path(latlon, searched.masses[taking_part] ** share, times_s, rule)
         for row, number in enumerate(taking_part.tolist()):
             places = _candidates(latlon[row], searched, number, rule, int(path.chosen[row]), top_k)
             if rule.radii is not None and searched.agrees[number]:
@@ -166,6 +174,8 @@ def _candidates(
 def _measured(
     point: TrackPoint, places: list[Candidate], doubt: float, radii: RadiusTable, max_radius95_km: float
 ) -> TrackPoint:
+    if doubt > MAX_PATH_DOUBT:
+        return _abstained(point, f"too uncertain on a path ({doubt:.0%} of all paths pass elsewhere)")
     radius50_km, radius95_km = radii.radii_km(doubt)
     if radius95_km > max_radius95_km:
         reason = f"too uncertain on a path (95 % radius {radius95_km:.0f} km, limit {max_radius95_km:.0f} km)"

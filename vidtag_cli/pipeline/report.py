@@ -12,6 +12,7 @@ from typing import Any
 
 from vidtag_cli import __version__
 from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE
 from vidtag_cli.pipeline.evidence import EvidenceState
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult
 from vidtag_cli.pipeline.session import Session
@@ -67,13 +68,18 @@ def build_report(
         "estimates": [point_record(track, point) for point in track.points],
         "summary": summary_record(track),
         "comparison_with_embedded_location": embedded_comparison(result),
-        "uncertainty_statement": {
-            "radius_meaning": session.bundle.calibration.statement,
-            "coverage_measured": session.bundle.calibration.measured,
-        },
+        "uncertainty_statement": uncertainty_record(session),
         "limitations": list(track.limitations),
         "outputs": [asdict(output) for output in outputs],
     }
+
+
+def uncertainty_record(session: Session) -> dict[str, Any]:
+    """Return what radii mean and what was measured of them, which holds for the model's own gallery alone."""
+    calibration = session.bundle.calibration
+    if session.searches_own_gallery or not calibration.is_measured:
+        return {"radius_meaning": calibration.statement, "coverage_measured": calibration.measured}
+    return {"radius_meaning": NOT_MEASURED_THERE, "coverage_measured": {}}
 
 
 def tool_record() -> dict[str, Any]:

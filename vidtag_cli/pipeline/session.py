@@ -30,6 +30,7 @@ class Session:
     """Everything that stays open while many videos are located with one model.
 
     ``embed_places`` gives the embeddings of the gallery's points before they were rounded to be stored.
+    ``searches_own_gallery`` says whether the gallery is the model's own, with which its calibration was measured.
     """
 
     bundle: ModelBundle
@@ -38,6 +39,12 @@ class Session:
     embed_places: Embed
     domain: DomainModel | None
     rule: UncertaintyRule | UncalibratedRule
+    searches_own_gallery: bool
+
+    @property
+    def step_s(self) -> float:
+        """The time between two frames at the density the model was made for."""
+        return 1.0 / self.bundle.sampling.frames_per_second
 
     def run(self, graph: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Return the named outputs of one graph of the bundle."""
@@ -81,7 +88,11 @@ def open_session(
         gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256, verify=True)
     else:
         gallery, embed = _default_gallery(bundle, embed, None if observer is None else observer.progress)
-    return Session(bundle, engines, gallery, embed, load_domain_model(bundle), read_rule(bundle))
+    is_own = gallery_path is None
+    rule = read_rule(bundle)
+    if isinstance(rule, UncertaintyRule) and not is_own:
+        rule = rule.among_other_places()
+    return Session(bundle, engines, gallery, embed, load_domain_model(bundle), rule, is_own)
 
 
 def location_embedder(engine: Engine) -> Embed:

@@ -175,10 +175,10 @@ def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
 def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: PosteriorSummary) -> np.ndarray:
     """Return (N, 2) the 50 % and the 95 % radius of frames whose best gallery points are ``best`` (N,).
 
-    From the calibration, where there is one; else the circles that hold these shares of the posterior.
+    From the calibration, where there is one for this gallery; else the circles that hold these shares of the posterior.
     """
     rule, gallery = session.rule, session.gallery
-    if isinstance(rule, UncertaintyRule):
+    if isinstance(rule, UncertaintyRule) and rule.radii is not None:
         return np.array([rule.radii.radii_km(radius_km) for radius_km in posterior_radius_km(summary)])
     return credible_radii_km(
         gallery, queries, gallery.latlon_deg[best], rule.posterior_scale, summary.log_partition, RADIUS_SHARES

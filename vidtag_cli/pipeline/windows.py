@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,12 +14,19 @@ Outputs = dict[str, np.ndarray]
 WINDOWS_AT_ONCE = 8
 """Of 16 frames, 128 queries in one pass through the gallery."""
 
-
 Shots = Sequence[int]
 """The number of the shot of each of several consecutive frames, which never falls."""
 
 
-def split_into_shots(batches: Iterable[tuple[np.ndarray, Shots]]) -> Iterator[Iterator[np.ndarray]]:
+class EncodedBatch(NamedTuple):
+    """What a model's first graph has made of consecutive frames, (n, D) float32, with their shots and media times."""
+
+    features: np.ndarray
+    shot: Shots
+    media_time_s: Sequence[float]
+
+
+def split_into_shots(batches: Iterable[EncodedBatch]) -> Iterator[Iterator[np.ndarray]]:
     """Yield for every shot an iterator over the batches of its features (n, D), to be used up before the next is asked
     for.
     """
@@ -26,9 +34,9 @@ def split_into_shots(batches: Iterable[tuple[np.ndarray, Shots]]) -> Iterator[It
         yield (features for _, features in pieces)
 
 
-def _pieces(batches: Iterable[tuple[np.ndarray, Shots]]) -> Iterator[tuple[int, np.ndarray]]:
+def _pieces(batches: Iterable[EncodedBatch]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the parts of batches that lie in one shot, each with its shot."""
-    for features, shots in batches:
+    for features, shots, _ in batches:
         begins = [0, *(np.flatnonzero(np.diff(shots)) + 1).tolist()]
         for begin, end in zip(begins, [*begins[1:], len(features)], strict=True):
             yield shots[begin], features[begin:end]
@@ -72,6 +80,20 @@ def blend_windows(
         yield blend.take(len(pending))
     elif seen_window and overlap_frames:
         yield blend.take(overlap_frames)
+
+
+def run_strands(windows: np.ndarray, strands: int, run_windows: Callable[[np.ndarray], Outputs]) -> Outputs:
+    """Return the outputs (W, t, ...) of windows (W, t, D) that hold so many clips each, interleaved: every n-th frame
+    from the first on, from the second on and so forth is run by itself.
+    """
+    if strands == 1:
+        return run_windows(windows)
+    woven: Outputs = {}
+    for first in range(min(strands, windows.shape[1])):
+        for name, values in run_windows(np.ascontiguousarray(windows[:, first::strands])).items():
+            whole = woven.setdefault(name, np.empty((*windows.shape[:2], *values.shape[2:]), values.dtype))
+            whole[:, first::strands] = values
+    return woven
 
 
 def _each_window(outputs: Outputs) -> list[Outputs]:
