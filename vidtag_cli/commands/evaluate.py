@@ -122,6 +122,11 @@ def _lines(model_name: str, summary: dict[str, Any]) -> list[str]:
         )
         shares = metrics["share_within_km"].items()
         lines.append("  within " + ", ".join(f"{limit} km {_percent(share)}" for limit, share in shares))
+    circles = summary["circles"]
+    lines.append(
+        f"true place inside the 50 % circle {_percent(circles['share_within_radius50'])}, inside the 95 % circle "
+        f"{_percent(circles['share_within_radius95'])} of {circles['frames']} located frames"
+    )
     for name, title in (("dfd", "discrete Frechet distance"), ("mrd", "mean range difference")):
         km, degrees = summary[f"mean_{name}_km"], summary[f"mean_{name}_deg"]
         lines.append(f"{title}: {_number(km)} km ({_number(degrees)} degrees)")

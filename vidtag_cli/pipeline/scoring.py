@@ -30,6 +30,15 @@ class ScoredTrack:
         """Return (N,) kilometres; NaN where the frame abstained or the truth says nothing."""
         return frame_errors_km(self.truth_latlon_deg, self.predicted_latlon_deg)
 
+    def inside_circles(self) -> np.ndarray:
+        """Return (M, 2) bool for the located frames with a truth: inside the 50 % and inside the 95 % circle or not."""
+        judged = [
+            (1000.0 * error_km <= point.radius50_m, 1000.0 * error_km <= point.radius95_m)
+            for point, error_km in zip(self.track.points, self.errors_km(), strict=True)
+            if point.radius50_m is not None and point.radius95_m is not None and math.isfinite(error_km)
+        ]
+        return np.array(judged, dtype=bool).reshape(-1, 2)
+
 
 def truth_beside(video: Path) -> Path:
     """Return the truth file that has the video's name and another suffix; raises InputError when there is none."""
@@ -77,11 +86,23 @@ def summarize_scores(scored: Sequence[ScoredTrack], thresholds_km: Sequence[floa
     return {
         "frames": _record(frame_metrics(truth, predicted, thresholds_km)),
         "videos": _record(video_metrics(pairs, thresholds_km)),
+        "circles": _circles(scored),
         **{
             f"mean_{name}_{unit}": _finite(np.mean([getattr(curve, attribute) for curve in values]))
             for name, values in curves.items()
             for unit, attribute in (("deg", "degrees"), ("km", "km"))
         },
+    }
+
+
+def _circles(scored: Sequence[ScoredTrack]) -> dict[str, Any]:
+    """Return in how many frames the circles could be judged, and the share of these in which they held the truth."""
+    inside = np.concatenate([entry.inside_circles() for entry in scored])
+    shares = inside.mean(axis=0) if len(inside) else np.full(2, math.nan)
+    return {
+        "frames": len(inside),
+        "share_within_radius50": _finite(shares[0]),
+        "share_within_radius95": _finite(shares[1]),
     }
 
 
