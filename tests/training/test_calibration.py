@@ -50,10 +50,10 @@ def gallery(model, tmp_path_factory):
     return open_torch_gallery(model, places, tmp_path_factory.mktemp("calibration") / "gallery")
 
 
-def calibrate(model, gallery, calibration=CLIPS, test=CLIPS, path=None):
+def calibrate(model, gallery, calibration=CLIPS, test=CLIPS, path=None, place_radius_km=4.0 * SPACING_KM):
     parts = clips(calibration, 1), clips(test, 2)
     domain = fit_domain_model(clips(50, 3).features.reshape(-1, WIDTH).astype(np.float32))
-    plan = CalibrationPlan(place_radius_km=4.0 * SPACING_KM, path=path)
+    plan = CalibrationPlan(place_radius_km=place_radius_km, path=path)
     return calibrate_on_clips(model, *parts, domain, gallery, plan)
 
 
@@ -78,9 +78,14 @@ def test_radii_hold_what_they_promise_on_clips_that_took_no_part(fitted):
     assert f"{100 * fitted.measured['coverage95']:.1f} %" in fitted.statement
 
 
-def test_paths_are_measured_as_they_will_be_decoded(model, gallery, fitted):
-    """The camera moves about 2.5 km between frames; a path at ten times that is measured beside the single frames."""
-    found = calibrate(model, gallery, path=PathStep(90.0, SPACING_KM, 1000.0))
+def test_paths_are_measured_as_they_will_be_decoded(model, gallery):
+    """The camera moves about 2.5 km between frames; a path at ten times that is measured beside the single frames.
+
+    The model has learned nothing: most of its paths pass through one place only if that is as wide as the box.
+    """
+    wide_km = 14.0 * SPACING_KM
+    found = calibrate(model, gallery, path=PathStep(90.0, SPACING_KM, 1000.0), place_radius_km=wide_km)
+    alone = calibrate(model, gallery, place_radius_km=wide_km)
     rule = read_rule(SimpleNamespace(calibration=found, path="x"))
     assert (rule.path.max_speed_km_h, rule.path.doubt_km) == (90.0, SPACING_KM)
     assert list(rule.path.radii.edges) == sorted(set(rule.path.radii.edges))
@@ -88,8 +93,16 @@ def test_paths_are_measured_as_they_will_be_decoded(model, gallery, fitted):
     assert low <= found.measured["path_coverage95"] <= high
     assert "With --smooth viterbi and 90 km/h" in found.statement
     unchanged = {name: value for name, value in found.measured.items() if not name.startswith("path_")}
-    assert unchanged == fitted.measured
-    assert "--smooth" not in fitted.statement
+    assert unchanged == alone.measured
+    assert "--smooth" not in alone.statement
+
+
+def test_paths_of_a_model_that_is_never_sure_of_one_locate_nothing(model, gallery):
+    found = calibrate(model, gallery, path=PathStep(90.0, SPACING_KM, 1000.0))
+    assert found.measured["path_located_share"] == 0.0
+    assert "path_coverage95" not in found.measured
+    assert "--smooth" not in found.statement
+    assert read_rule(SimpleNamespace(calibration=found, path="x")).path is not None
 
 
 def test_the_conformal_quantile_leaves_room_for_one_more():
