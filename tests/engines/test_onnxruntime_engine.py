@@ -28,6 +28,21 @@ def node(operator):
     return SimpleNamespace(op_type=operator)
 
 
+TENSORRT_SWITCHES = {
+    f"trt_{name}_enable" for name in ("fp16", "int8", "bf16", "engine_cache", "timing_cache", "cuda_graph")
+}
+
+
+def taken(provider, options):
+    """Return what a provider reports of options it was given; TensorRT's takes two spellings and reports a third."""
+    if provider != "TensorrtExecutionProvider":
+        return options
+    for name in TENSORRT_SWITCHES & set(options):
+        if options[name] not in ("True", "False"):
+            raise RuntimeError(f"The value for the key '{name}' should be 'True' or 'False'. Default value is 'False'.")
+    return {n: {"True": "1", "False": "0"}[v] if n in TENSORRT_SWITCHES else v for n, v in options.items()}
+
+
 class FakeOnnxRuntime:
     """An onnxruntime-gpu on a machine whose CUDA libraries do or do not load; sessions answer as the real ones do."""
 
@@ -57,7 +72,7 @@ class FakeOnnxRuntime:
             SimpleNamespace(ep_name=provider, get_nodes=lambda names=names: [node(name) for name in names])
             for provider, names in self.operators.items()
         ]
-        reported = {provider: values | self.changed for provider, values in arguments["providers"]}
+        reported = {provider: taken(provider, values) | self.changed for provider, values in arguments["providers"]}
         inputs = [SimpleNamespace(name="frame_features", type="tensor(float)", shape=["B", "T", 6])]
         outputs = [
             SimpleNamespace(name="refined_features", type="tensor(float)", shape=["B", "T", 6]),
@@ -133,8 +148,8 @@ def test_tensorrt_gets_the_profiles_of_the_graph_and_no_cache_it_could_load_fore
     assert options["trt_profile_min_shapes"] == "frame_features:1x1x6,frame_features:2x1x6"
     assert options["trt_profile_opt_shapes"] == "frame_features:1x8x6,frame_features:8x8x6"
     assert options["trt_profile_max_shapes"] == "frame_features:1x8x6,frame_features:16x8x6"
-    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "0"
-    assert options["trt_fp16_enable"] == "0"
+    assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "False"
+    assert options["trt_fp16_enable"] == "False"
 
 
 def test_heavy_work_that_tensorrt_left_to_cuda_is_an_error(graph, monkeypatch, tensorrt_installed):

@@ -84,12 +84,13 @@ def provider_options(
         return [(CUDA_PROVIDER, cuda)]
     tensorrt = {
         "device_id": device_id,
+        # This provider takes no other spelling of a switch than True and False, and reports 1 and 0.
         # Precision is decided in the graph.
-        "trt_fp16_enable": "0",
-        "trt_int8_enable": "0",
+        "trt_fp16_enable": "False",
+        "trt_int8_enable": "False",
         # The provider would load any engine it finds in its cache folder; only those of --engine tensorrt are sealed.
-        "trt_engine_cache_enable": "0",
-        "trt_timing_cache_enable": "0",
+        "trt_engine_cache_enable": "False",
+        "trt_timing_cache_enable": "False",
     }
     return [(TENSORRT_PROVIDER, tensorrt | _profile_options(graph, window_frames)), (CUDA_PROVIDER, cuda)]
 
