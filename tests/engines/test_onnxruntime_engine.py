@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from fake_tensorrt import fake_gpu
 from onnx import TensorProto, helper
-from tiny_bundle import example_inputs, write_tiny_bundle
+from tiny_bundle import example_inputs, reference, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
 from vidtag_cli.engines import onnxruntime_engine
@@ -88,6 +89,44 @@ class FakeOnnxRuntime:
         )
 
 
+class TensorRtOnCpu(FakeOnnxRuntime):
+    """Runs bound inputs on the CPU and, as the provider does, with the first of the profiles it was given only."""
+
+    OrtValue = SimpleNamespace(
+        ortvalue_from_shape_and_type=lambda shape, dtype, kind, index: (
+            onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cpu", 0)
+        )
+    )
+
+    def InferenceSession(self, source, options, **arguments):
+        real = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+        profile = {bound: arguments["providers"][0][1][f"trt_profile_{bound}_shapes"] for bound in ("min", "max")}
+
+        def io_binding():
+            binding = real.io_binding()
+            bind = binding.bind_ortvalue_input
+
+            def bind_in_profile(name, value):
+                least, most = (first_shape(profile[bound], name) for bound in ("min", "max"))
+                if not all(low <= n <= high for low, n, high in zip(least, value.shape(), most, strict=True)):
+                    raise RuntimeError(
+                        f"TensorRT EP failed to call nvinfer1::IExecutionContext::setInputShape() {name}"
+                    )
+                bind(name, value)
+
+            binding.bind_ortvalue_input = bind_in_profile
+            return binding
+
+        session = super().InferenceSession(source, options, **arguments)
+        session.io_binding, session.run_with_iobinding = io_binding, real.run_with_iobinding
+        return session
+
+
+def first_shape(shapes, name):
+    text = next(text for text in shapes.split(",") if text.startswith(f"{name}:"))
+    return tuple(map(int, text.partition(":")[2].split("x")))
+
+
 def use(monkeypatch, fake):
     monkeypatch.setattr(onnxruntime_engine, "import_onnxruntime", lambda: fake)
 
@@ -137,7 +176,7 @@ def tensorrt_installed(monkeypatch):
 ALL_PROVIDERS = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
 
-def test_tensorrt_gets_the_profiles_of_the_graph_and_no_cache_it_could_load_foreign_engines_from(
+def test_tensorrt_gets_the_profile_of_the_graph_and_no_cache_it_could_load_foreign_engines_from(
     graph, monkeypatch, tensorrt_installed
 ):
     fake = FakeOnnxRuntime(ALL_PROVIDERS, operators_on_cpu=["Shape"], operators_on_cuda=["Gather"])
@@ -145,11 +184,31 @@ def test_tensorrt_gets_the_profiles_of_the_graph_and_no_cache_it_could_load_fore
     OnnxRuntimeEngine(graph, "cuda:1", with_tensorrt=True, window_frames=8)
     (provider, options), (partner, _) = fake.opened_with["providers"]
     assert (provider, partner) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert options["trt_profile_min_shapes"] == "frame_features:1x1x6,frame_features:2x1x6"
-    assert options["trt_profile_opt_shapes"] == "frame_features:1x8x6,frame_features:8x8x6"
-    assert options["trt_profile_max_shapes"] == "frame_features:1x8x6,frame_features:16x8x6"
+    assert options["trt_profile_min_shapes"] == "frame_features:1x1x6"
+    assert options["trt_profile_opt_shapes"] == "frame_features:8x8x6"
+    assert options["trt_profile_max_shapes"] == "frame_features:16x8x6"
     assert options["trt_engine_cache_enable"] == options["trt_timing_cache_enable"] == "False"
     assert options["trt_fp16_enable"] == "False"
+
+
+@pytest.mark.parametrize("clips", [1, 2, 16, 17, 40])
+def test_tensorrt_takes_every_number_of_rows_in_parts_that_fit_its_profile(
+    graph, monkeypatch, tensorrt_installed, clips
+):
+    use(monkeypatch, TensorRtOnCpu(ALL_PROVIDERS))
+    engine = OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True, window_frames=8)
+    inputs = example_inputs(graph, {"B": clips, "T": 5})
+    outputs, expected = engine.run(inputs), reference("tempgeo", inputs)
+    for name, values in expected.items():
+        # Float32 sums over 6 features, as in tests/contracts/test_engines.py.
+        np.testing.assert_allclose(outputs[name], values, rtol=1e-5, atol=1e-4)
+
+
+def test_a_clip_longer_than_the_profile_is_refused_with_the_limits(graph, monkeypatch, tensorrt_installed):
+    use(monkeypatch, TensorRtOnCpu(ALL_PROVIDERS))
+    engine = OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True, window_frames=8)
+    with pytest.raises(ModelError, match=r"tempgeo: the engine was built for .*'T': 'at most 8'"):
+        engine.run(example_inputs(graph, {"B": 1, "T": 9}))
 
 
 def test_heavy_work_that_tensorrt_left_to_cuda_is_an_error(graph, monkeypatch, tensorrt_installed):
@@ -178,8 +237,6 @@ def test_tensorrt_does_not_run_on_the_cpu(graph):
 
 
 def test_a_cpu_wheel_asked_for_cuda_names_the_package_to_install(graph):
-    import onnxruntime
-
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has the CUDA provider")
     with pytest.raises(ModelError, match=r"has no CUDAExecutionProvider.*install vidtag\[gpu\]"):

@@ -29,6 +29,13 @@ def test_every_batch_has_a_profile_after_padding(graphs):
             assert rows <= padded < 2 * rows + 1 and profiles.serving({"N": padded}) in (0, 1)
 
 
+def test_one_profile_for_all_sizes_is_tuned_for_plenty(graphs):
+    one = profiles_of(graphs["dual_encoder"]).as_one()
+    assert one.as_json() == [{"N": [1, 128, 256]}]
+    assert profiles_of(graphs["tempgeo"], 24).as_one().as_json() == [{"B": [1, 8, 16], "T": [1, 24, 24]}]
+    assert {one.serving({"N": n}) for n in (1, 8, 9, 16, 256)} == {0}
+
+
 def test_a_regime_serves_what_it_was_tuned_for(graphs):
     profiles = profiles_of(graphs["dual_encoder"])
     assert [profiles.serving({"N": n}) for n in (1, 8, 16, 256)] == [0, 0, 1, 1]

@@ -24,6 +24,7 @@ from vidtag_cli.engines.onnxruntime_providers import (
     provider_options,
     session_options,
 )
+from vidtag_cli.engines.profiles import profiles_of
 from vidtag_cli.engines.tensors import check_inputs, check_outputs
 from vidtag_cli.errors import ModelError, UsageError
 
@@ -76,6 +77,7 @@ class OnnxRuntimeEngine:
         self._ort = import_onnxruntime()
         self._errors = onnxruntime_errors()
         self._provider = provider_of(device, with_tensorrt)
+        self._profile = profiles_of(graph, window_frames).as_one() if with_tensorrt else None
         asked = provider_options(self._provider, device, graph, window_frames)
         self._session = _open_session(self._ort, self._errors, str(graph.path), device, asked, threads or usable_cpus())
         self._check_tensors()
@@ -90,7 +92,7 @@ class OnnxRuntimeEngine:
         inputs = self._graph.feed(inputs)
         sizes = check_inputs(self._graph.name, self._graph.inputs, inputs)
         try:
-            outputs = self._run_bound(inputs, sizes)
+            outputs = self._run_in_parts(inputs, sizes)
         except self._errors as error:
             shapes = {name: array.shape for name, array in inputs.items()}
             raise ModelError(
@@ -115,6 +117,21 @@ class OnnxRuntimeEngine:
             "deterministic": options.use_deterministic_compute,
             "nodes": {provider: sum(operators.values()) for provider, operators in self._nodes.items()},
         }
+
+    def _run_in_parts(self, inputs: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
+        """Return the outputs of all rows, with TensorRT from as many at a time as its profile holds."""
+        if self._profile is None:
+            return self._run_bound(inputs, sizes)
+        letter, most = self._profile.batch_letter, self._profile.most_rows
+        parts = []
+        for start in range(0, sizes[letter], most):
+            part_sizes = sizes | {letter: min(most, sizes[letter] - start)}
+            self._profile.serving(part_sizes)
+            part = {name: array[start : start + most] for name, array in inputs.items()}
+            parts.append(self._run_bound(part, part_sizes))
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _run_bound(self, inputs: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
         if self._binding is not None:

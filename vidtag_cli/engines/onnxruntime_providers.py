@@ -128,16 +128,18 @@ def load_tensorrt_libraries(ort_version: str) -> str:
 
 
 def _profile_options(graph: ModelGraph | None, window_frames: int | None) -> ProviderOptions:
-    """Return the profiles of a graph in the provider's spelling: ``name:1x2,name:16x2``, a name once per profile."""
+    """Return the profile of a graph in the provider's spelling: ``name:1x2,other:1x3``.
+
+    It is one only: of several the provider builds all and uses the first, so that larger batches would fail
+    (https://github.com/microsoft/onnxruntime/pull/31624).
+    """
     if graph is None:
         return {}
+    (profile,) = profiles_of(graph, window_frames).as_one().profiles
     shapes = {}
     for key, bound in (("min", "least"), ("opt", "best"), ("max", "most")):
-        texts = []
-        for profile in profiles_of(graph, window_frames).profiles:
-            sizes = {letter: getattr(size_range, bound) for letter, size_range in profile.items()}
-            for tensor in graph.inputs:
-                texts.append(f"{tensor.name}:{'x'.join(map(str, filled_shape(tensor.shape, sizes)))}")
+        sizes = {letter: getattr(size_range, bound) for letter, size_range in profile.items()}
+        texts = [f"{tensor.name}:{'x'.join(map(str, filled_shape(tensor.shape, sizes)))}" for tensor in graph.inputs]
         shapes[f"trt_profile_{key}_shapes"] = ",".join(texts)
     return shapes
 

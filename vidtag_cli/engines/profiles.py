@@ -76,6 +76,15 @@ class ProfileSet:
         profile = self.profiles[self.serving(sizes)]
         return all(size == profile[letter].best for letter, size in sizes.items() if letter != self.batch_letter)
 
+    def as_one(self) -> ProfileSet:
+        """Return one profile for every size of this set, tuned as the last of them is.
+
+        For a library that builds several but runs all calls in the first.
+        """
+        first, last = self.profiles[0], self.profiles[-1]
+        joined = {letter: SizeRange(first[letter].least, size.best, size.most) for letter, size in last.items()}
+        return ProfileSet(self.graph, self.batch_letter, (joined,))
+
     def as_json(self) -> list[dict[str, list[int]]]:
         """Return the profiles as letter to [least, best, most]."""
         return [{letter: [r.least, r.best, r.most] for letter, r in sorted(p.items())} for p in self.profiles]
