@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -79,15 +80,14 @@ def test_reports_and_colours_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "AV_LOG_FORCE_COLOR" not in environment
 
 
-def test_command_line_is_safe_for_evidence() -> None:
-    path = Path("-a [b] %03d.mp4")
-    info = VideoInfo(
+def _info(path: Path, pixel_format: str | None = "yuv420p") -> VideoInfo:
+    return VideoInfo(
         path=path,
         size_bytes=1,
         container_format="mov",
         video_stream=1,
         codec="h264",
-        pixel_format="yuv420p",
+        pixel_format=pixel_format,
         width_px=64,
         height_px=48,
         sample_aspect_ratio=None,
@@ -102,8 +102,14 @@ def test_command_line_is_safe_for_evidence() -> None:
         apple_creation_date=None,
         embedded_location=None,
     )
-    binary = ffmpeg.FfmpegBinary(Path("/usr/bin/ffmpeg"), "PATH", "5.1", "")
-    argv = ffmpeg.decode_argv(binary, path, info, (32, 32), 1.0, "squash", 1, 7)
+
+
+BINARY = ffmpeg.FfmpegBinary(Path("/usr/bin/ffmpeg"), "PATH", "5.1", "")
+
+
+def test_command_line_is_safe_for_evidence() -> None:
+    path = Path("-a [b] %03d.mp4")
+    argv = ffmpeg.decode_argv(BINARY, path, _info(path), (32, 32), 1.0, "squash", 1, 7)
     before_input = argv[: argv.index("-i")]
     assert "-nostdin" in argv
     assert argv[argv.index("-i") + 1] == "file:-a [b] %03d.mp4"
@@ -112,3 +118,35 @@ def test_command_line_is_safe_for_evidence() -> None:
     assert not {"hls", "dash", "concat", "image2", "lavfi", "sdp", "rtsp", "ffmetadata", "tty"} & set(formats)
     assert {"mov", "matroska", "avi", "mpegts"} <= set(formats)
     assert any("[0:v:1]" in argument for argument in argv)
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "downloaded"),
+    [
+        ("yuv420p", "nv12"),
+        ("yuvj420p", "nv12"),
+        ("yuv420p10le", "p010le"),
+        ("yuv420p12le", "p016le"),
+        ("yuv444p", "yuv444p"),
+        ("yuv444p10le", "yuv444p16le"),
+        ("yuv444p12le", "yuv444p16le"),
+    ],
+)
+def test_a_graphics_card_is_asked_for_the_one_format_it_holds(pixel_format: str, downloaded: str) -> None:
+    path = Path("a.mp4")
+    argv = ffmpeg.decode_argv(
+        BINARY, path, _info(path, pixel_format), (32, 32), 1.0, "squash", 1, 7, device="cuda", thumbnails_fd=8
+    )
+    graph = argv[argv.index("-filter_complex") + 1]
+    formats = re.findall(r"\]hwdownload\[(\w+)\];\[\1\]format=pix_fmts=([^\[]*)\[", graph)
+    assert [names for _, names in formats] == [downloaded, downloaded]  # for the picture and for its thumbnail
+    assert argv[argv.index("-hwaccel_output_format") + 1] == "cuda"
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv422p10le", "gray", "gbrp", "yuva420p", None])
+def test_what_a_graphics_card_does_not_decode_is_refused_before_ffmpeg_starts(pixel_format: str | None) -> None:
+    path = Path("a.mp4")
+    with pytest.raises(ModelError, match=r"a\.mp4: NVDEC cannot decode h264 .*: use --decode-device cpu"):
+        ffmpeg.decode_argv(BINARY, path, _info(path, pixel_format), (32, 32), 1.0, "squash", 1, 7, device="cuda")
+    on_cpu = ffmpeg.decode_argv(BINARY, path, _info(path, pixel_format), (32, 32), 1.0, "squash", 1, 7)
+    assert "hwdownload" not in " ".join(on_cpu)

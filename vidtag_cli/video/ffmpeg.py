@@ -48,8 +48,19 @@ strip of 16 x 10,000 pixels would take 100 MB. None of what it loses would have 
 ROUNDING_SLACK = 1e-6
 """Sides that come out whole must not be rounded down for the sake of a pixel's shape that is no binary fraction."""
 
-DOWNLOADED_FORMATS = "nv12|p010le"
-"""8 and 10 bits, as a graphics card hands them out."""
+DOWNLOADED_FORMATS: Mapping[str, str] = {
+    "yuv420p": "nv12",
+    "yuvj420p": "nv12",
+    "yuv420p10le": "p010le",
+    "yuv420p12le": "p016le",
+    "yuv444p": "yuv444p",
+    "yuv444p10le": "yuv444p16le",
+    "yuv444p12le": "yuv444p16le",
+}
+"""Pixel format of a stream to the one in which NVDEC holds its pictures, which alone can be downloaded.
+
+Offered several, ffmpeg takes the first before it knows what the decoder gives, and pictures of 10 bits fail.
+"""
 
 THUMBNAIL_WH = (32, 18)
 """Of every decoded frame, for finding cuts: single pixels of its brightness, which cost a hundredth of decoding it."""
@@ -121,7 +132,7 @@ def decode_argv(
 
     With ``cuda`` the pictures stay on the graphics card until one is taken or its thumbnail is. A decoder that fell
     back to the CPU, which ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then ends with
-    an error.
+    an error. Raises ModelError for a pixel format that NVDEC does not decode.
     """
     # The turn comes after the selection and not, by -autorotate, before it: turning every frame of a phone's video
     # costs a sixth of the decoding.
@@ -143,14 +154,14 @@ def decode_argv(
     if thumbnails_fd is not None:
         both = frames.split()
         frames = both[0]
-        small = _thumbnail(_downloaded(both[1], device)).filter("setpts", expr=_FAR_APART)
+        small = _thumbnail(_downloaded(both[1], device, info)).filter("setpts", expr=_FAR_APART)
         outputs.append(
             ffmpeg.output(small, f"pipe:{thumbnails_fd}", format="rawvideo", pix_fmt="gray", fps_mode="passthrough")
         )
     if sampling_fps is not None:
         frames = frames.filter("select", expr=selection_expression(sampling_fps))
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
-    frames = _picture(_upright(_downloaded(frames, device), info), size_wh, resize)
+    frames = _picture(_upright(_downloaded(frames, device, info), info), size_wh, resize)
     frames = frames.filter("setpts", expr=_FAR_APART)
     outputs.insert(0, ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough"))
     switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
@@ -184,10 +195,16 @@ def _report_times(frames: Any, mode: str, mark: str, times_fd: int) -> Any:
     return marked.filter("metadata", mode="print", key=TIMES_KEY, file=f"pipe:{times_fd}", direct=1)
 
 
-def _downloaded(frames: Any, device: DecodeDevice) -> Any:
+def _downloaded(frames: Any, device: DecodeDevice, info: VideoInfo) -> Any:
     if device == "cpu":
         return frames
-    return frames.filter("hwdownload").filter("format", pix_fmts=DOWNLOADED_FORMATS)
+    stored = DOWNLOADED_FORMATS.get(info.pixel_format or "")
+    if stored is None:
+        raise ModelError(
+            f"{info.path}: NVDEC cannot decode {info.codec} with pixels as {info.pixel_format or 'nobody knows'}: "
+            "use --decode-device cpu"
+        )
+    return frames.filter("hwdownload").filter("format", pix_fmts=stored)
 
 
 def _thumbnail(frames: Any) -> Any:
