@@ -25,6 +25,12 @@ def graph(tmp_path):
     return load_bundle(write_tiny_bundle(tmp_path)).graphs["tempgeo"]
 
 
+@pytest.fixture(autouse=True)
+def a_user_who_wants_tf32(monkeypatch):
+    """Also puts the variable back, which opening TensorRT sets for the whole process."""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+
+
 def node(operator):
     return SimpleNamespace(op_type=operator)
 
@@ -59,7 +65,8 @@ class FakeOnnxRuntime:
         return ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
     def preload_dlls(self):
-        pass
+        self.tf32_when_loaded = os.environ.get("NVIDIA_TF32_OVERRIDE")
+        print("Failed to load libcudnn.so.9: no such file\nPlease follow https://onnxruntime.ai to install CUDA.")
 
     def SessionOptions(self):
         entries = {}
@@ -221,6 +228,43 @@ def test_a_tensorrt_provider_that_did_not_load_says_which_tensorrt_is_installed(
     use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS[1:]))
     with pytest.raises(ModelError, match=r"could not load TensorrtExecutionProvider \(TensorRT 10\.14\.1 is installed"):
         OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
+
+
+class NoTensorRtLibraries(FakeOnnxRuntime):
+    """What the wheel does when libnvinfer of the release it was built for cannot be loaded: it raises."""
+
+    def InferenceSession(self, source, options, **arguments):
+        raise RuntimeError(
+            "TensorRT execution provider is enabled but failed to be created.\nPlease install TensorRT libraries as "
+            "mentioned in the GPU requirements page, make sure they're in the PATH or LD_LIBRARY_PATH."
+        )
+
+
+def test_tensorrt_libraries_of_another_release_are_named_beside_what_onnxruntime_wants(
+    graph, monkeypatch, tensorrt_installed
+):
+    tensorrt_installed.__version__ = "11.4.0"
+    use(monkeypatch, NoTensorRtLibraries(ALL_PROVIDERS))
+    with pytest.raises(
+        ModelError, match=r"install TensorRT libraries.*\(TensorRT 11\.4\.0 is installed.*'tensorrt<11'"
+    ):
+        OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
+
+
+def test_tensorrt_starts_with_tf32_off_and_says_so(graph, monkeypatch, tensorrt_installed):
+    fake = FakeOnnxRuntime(ALL_PROVIDERS)
+    use(monkeypatch, fake)
+    engine = OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
+    assert fake.tf32_when_loaded == "0"
+    assert engine.describe()["environment"] == {"NVIDIA_TF32_OVERRIDE": "0"}
+
+
+def test_what_the_library_prints_while_it_loads_is_logged_and_not_on_stdout(graph, monkeypatch, capsys, caplog):
+    use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS[1:]))
+    with caplog.at_level("DEBUG"):
+        OnnxRuntimeEngine(graph, "cuda")
+    assert capsys.readouterr().out == ""
+    assert "libcudnn.so.9" in caplog.text
 
 
 def test_tensorrt_through_onnxruntime_needs_the_package_tensorrt(graph, monkeypatch):

@@ -16,8 +16,10 @@ from vidtag_cli.engines.onnxruntime_library import import_onnxruntime, onnxrunti
 from vidtag_cli.engines.onnxruntime_providers import (
     CPU_PROVIDER,
     TENSORRT_PROVIDER,
+    TF32_VARIABLE,
     ProviderOptions,
     check_options,
+    load_cuda_libraries,
     load_tensorrt_libraries,
     nodes_elsewhere,
     provider_of,
@@ -42,6 +44,11 @@ GPU_OPERATORS = frozenset(
     }
 )
 """Where the arithmetic is: one of these left to another provider makes the run another one than was asked for."""
+
+_OTHER_TENSORRT = (
+    "onnxruntime may be built for another: the releases so far want 10, which pip install 'tensorrt<11' brings, "
+    "and only --engine tensorrt takes 11 too"
+)
 
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(double)": "float64"}
 
@@ -116,6 +123,7 @@ class OnnxRuntimeEngine:
             "threads": options.intra_op_num_threads,
             "deterministic": options.use_deterministic_compute,
             "nodes": {provider: sum(operators.values()) for provider, operators in self._nodes.items()},
+            **({"environment": {TF32_VARIABLE: os.environ.get(TF32_VARIABLE)}} if self._profile is not None else {}),
         }
 
     def _run_in_parts(self, inputs: Mapping[str, np.ndarray], sizes: dict[str, int]) -> dict[str, np.ndarray]:
@@ -202,18 +210,21 @@ def _open_session(
             f"{device}: this onnxruntime ({ort.__version__}) has no {provider}: "
             "remove the package onnxruntime and install vidtag[gpu], which brings onnxruntime-gpu"
         )
-    if provider != CPU_PROVIDER:
-        # The CUDA libraries of the nvidia-* wheels are not on the loader's path.
-        ort.preload_dlls()
+    # Before the CUDA libraries, for it sets what they read when they start.
     tensorrt = load_tensorrt_libraries(ort.__version__) if provider == TENSORRT_PROVIDER else ""
+    if provider != CPU_PROVIDER:
+        load_cuda_libraries(ort)
+    hint = f" (TensorRT {tensorrt} is installed; {_OTHER_TENSORRT})" if tensorrt else ""
     try:
         # Otherwise the library retries on the CPU by itself, and prints so to stdout.
         session = ort.InferenceSession(source, session_options(ort, threads), providers=asked, enable_fallback=0)
     except errors as error:
-        raise ModelError(f"onnxruntime cannot open {_name_of(source)} on {device}: {_one_line(error)}") from error
+        reason = _one_line(error)
+        # So it says both when libraries are missing and when they are those of another TensorRT.
+        why = reason + hint if "install TensorRT" in reason else reason
+        raise ModelError(f"onnxruntime cannot open {_name_of(source)} on {device}: {why}") from error
     loaded = session.get_providers()
     if loaded[0] != provider:
-        hint = f" (TensorRT {tensorrt} is installed; onnxruntime may be built for another)" if tensorrt else ""
         raise ModelError(
             f"{device}: onnxruntime could not load {provider}{hint} and would run on {', '.join(loaded)}: "
             "check the NVIDIA driver with nvidia-smi and install vidtag[gpu], which brings CUDA and cuDNN"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import os
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -27,7 +31,14 @@ SESSION_ENTRIES = {
 }
 """Settings of a session that have no attribute of their own; each is read back."""
 
+TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
+"""Read by NVIDIA's libraries when they start: 0 turns TF32 off in all of them. The TensorRT provider has no option for
+it (https://github.com/microsoft/onnxruntime/issues/26029).
+"""
+
 _ERRORS_ONLY = 3
+
+_logger = logging.getLogger(__name__)
 
 
 def provider_of(device: str, with_tensorrt: bool = False) -> str:
@@ -114,11 +125,25 @@ def check_options(
         raise ModelError(f"{what}: onnxruntime {version} changed the options of the session: {entries}")
 
 
+def load_cuda_libraries(ort: ModuleType) -> None:
+    """Load the CUDA libraries of the nvidia-* wheels, which are not on the loader's path.
+
+    The library prints what it did not find to stdout, which belongs to the results; it becomes log records.
+    """
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        ort.preload_dlls()
+    for line in printed.getvalue().splitlines():
+        _logger.debug("onnxruntime: %s", line)
+
+
 def load_tensorrt_libraries(ort_version: str) -> str:
     """Load the TensorRT libraries of the ``tensorrt`` wheel, which are not on the loader's path; return the version.
 
-    Raises ModelError when there are none.
+    TF32 is turned off for this process, as everywhere: it keeps 10 bits of the mantissa. This must come before any
+    NVIDIA library is loaded. Raises ModelError when there is no TensorRT.
     """
+    os.environ[TF32_VARIABLE] = "0"
     try:
         return import_tensorrt("tensorrt").version
     except ModelError as error:
