@@ -11,6 +11,7 @@ from torch import nn
 
 from export.graphs import exported_graph
 from export.half_precision import Precision
+from export.parity_cases import CLIP_SHAPES, MAX_FRAMES
 from export.parity_places import EngineRun
 from training.model.vidtag import VidTag
 from vidtag_cli.bundle.contract import GRAPH_TENSORS
@@ -18,13 +19,17 @@ from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.registry import open_engine
 
+LONGEST_CLIP_FRAMES = max(MAX_FRAMES, *(frames for _, frames in CLIP_SHAPES))
+"""The longest clip of the cases: the largest batch of pictures is compared as one clip too."""
+
 
 @contextlib.contextmanager
 def engine_runner(graphs: Mapping[str, ModelGraph], engine: str, device: str | None = None) -> Iterator[EngineRun]:
     """Give a function that runs graphs in an engine, of which one is open at a time.
 
     At full size two of them would not fit into memory beside the model in torch. ``device`` is by default cpu for
-    onnxruntime and cuda for the others.
+    onnxruntime and cuda for the others. Engines of TensorRT are built for :data:`LONGEST_CLIP_FRAMES`, beyond which
+    they take no clip, and so are not those of a bundle with a shorter window.
     """
     place = device or ("cpu" if engine == "onnxruntime" else "cuda")
     opened: dict[str, Engine] = {}
@@ -32,7 +37,7 @@ def engine_runner(graphs: Mapping[str, ModelGraph], engine: str, device: str | N
     def run(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if name not in opened:
             _close(opened)
-            opened[name] = open_engine(graphs[name], engine, place)
+            opened[name] = open_engine(graphs[name], engine, place, window_frames=LONGEST_CLIP_FRAMES)
         return opened[name].run(graphs[name].feed(inputs))
 
     try:
