@@ -54,12 +54,20 @@ def compile_graph(
     target: BuildTarget,
     *,
     window_frames: int,
+    device: str = "cuda",
     threads: int | None = None,
     rebuild: bool = False,
     observer: BuildObserver | None = None,
 ) -> CompiledGraph:
-    """Return the engine of a graph for a target, built and kept in the user's cache unless it is there already."""
+    """Return the engine of a graph for a target, built and kept in the user's cache unless it is there already.
+
+    ``device`` is the GPU whose target it is, where the library builds on the GPU that will run the engine.
+    """
     library = import_tensorrt(library_name)
+    if not library.names_targets:
+        # Kernels are measured on the thread's current GPU, which is the first unless another is chosen.
+        cuda = open_cuda()
+        cuda.use_device(cuda.find_gpu(device).index)
     request = BuildRequest(library, graph, profiles_of(graph, window_frames), target, threads)
     ready = ready_engine(request, observer or BuildObserver(), engine_store(), REBUILD_ASKED if rebuild else "")
     return _summary(graph, target, ready)
