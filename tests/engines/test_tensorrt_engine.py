@@ -187,6 +187,13 @@ def test_an_error_of_a_copy_is_not_lost(graphs, trt):
         engine.run(frames(graphs["dual_encoder"], 4))
 
 
+@pytest.mark.parametrize("part", ["Builder", "Runtime"])
+def test_a_library_that_refuses_gpu_or_driver_says_why(graphs, trt, part):
+    trt.refuse_to_open = part
+    with pytest.raises(ModelError, match=rf"{trt.__name__} .* no {part} .*CUDA initialization failure with error: 35"):
+        open_engine(graphs["tempgeo"], trt.__name__)
+
+
 @pytest.mark.parametrize("device", ["cpu", "gpu", "cuda:", "cuda:x"])
 def test_a_device_that_is_no_gpu_is_refused(graphs, trt, device):
     with pytest.raises(ModelError, match="runs on NVIDIA GPUs only: give --device cuda"):

@@ -10,7 +10,7 @@ from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.build_observer import BuildObserver, progress_monitor
 from vidtag_cli.engines.engine_key import TF32, BuildTarget
 from vidtag_cli.engines.profiles import ProfileSet, filled_shape
-from vidtag_cli.engines.tensorrt_library import TensorRtLibrary, library_logger
+from vidtag_cli.engines.tensorrt_library import TensorRtLibrary, library_logger, open_part
 from vidtag_cli.errors import ModelError
 
 
@@ -43,7 +43,7 @@ def build_engine(request: BuildRequest, observer: BuildObserver, timing_cache: b
     """
     library, trt = request.library, request.library.module
     with library.log.cleared():
-        builder = trt.Builder(library_logger(library.name))
+        builder = open_part(library, "Builder")
         if request.threads is not None:
             builder.max_threads = request.threads
         # On 10 the flag must be set, on 11 and in RTX it is the only way there is.

@@ -21,7 +21,7 @@ from vidtag_cli.engines.execution import ContextPool
 from vidtag_cli.engines.io_buffers import BufferSlot
 from vidtag_cli.engines.profiles import profiles_of
 from vidtag_cli.engines.runtime_settings import RuntimeSettings
-from vidtag_cli.engines.tensorrt_library import import_tensorrt, library_logger
+from vidtag_cli.engines.tensorrt_library import import_tensorrt, open_part
 from vidtag_cli.engines.tensors import check_inputs, check_outputs
 from vidtag_cli.errors import ModelError, UsageError
 
@@ -151,7 +151,7 @@ class TensorRtEngine:
 
     def _deserialise(self, file: ReadyEngine) -> Any:
         with self._library.log.cleared():
-            self._runtime = self._library.module.Runtime(library_logger(self._library.name))
+            self._runtime = open_part(self._library, "Runtime")
             return self._runtime.deserialize_cuda_engine(file.content)
 
     def _prepare_runs(self) -> None:

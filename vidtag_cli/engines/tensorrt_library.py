@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from vidtag_cli.errors import ModelError
 
@@ -109,6 +109,20 @@ def library_logger(library_name: str) -> Any:
                 log.interruption = signal
 
     return CollectingLogger()
+
+
+def open_part(library: TensorRtLibrary, part: Literal["Builder", "Runtime"]) -> Any:
+    """Return the library's builder or runtime; raises ModelError with its reasons when it refuses GPU or driver.
+
+    To be called inside ``library.log.cleared()``.
+    """
+    try:
+        return getattr(library.module, part)(library_logger(library.name))
+    except TypeError as error:  # the bindings know nothing but that the library returned no object
+        raise ModelError(
+            f"{library.name} {library.version} has no {part} for the GPU and driver here: {library.log.reasons()}: "
+            "check the NVIDIA driver with nvidia-smi, or use --engine onnxruntime"
+        ) from error
 
 
 def _version(module: ModuleType) -> tuple[int, int]:
