@@ -121,6 +121,41 @@ def test_a_run_that_cannot_be_captured_is_an_error_and_the_stream_is_usable_agai
         engine.run(frames(graph, 8))
 
 
+def check_runs(graph, engine, count=5):
+    for seed in range(count):  # two plain runs and two captures in the two slots, and a launch
+        inputs = frames(graph, 4, seed)
+        expected = reference("dual_encoder", inputs)["frame_features"]
+        np.testing.assert_allclose(engine.run(inputs)["frame_features"], expected, **TOLERANCE)
+
+
+def test_after_a_first_run_that_failed_the_next_is_a_first_one_again(graphs, trt):
+    engine = open_engine(graphs["dual_encoder"], trt.__name__)
+    trt.failing_runs.append(False)
+    with pytest.raises(ModelError, match="dual_encoder: .* a run failed"):
+        engine.run(frames(graphs["dual_encoder"], 4))
+    check_runs(graphs["dual_encoder"], engine)
+
+
+@pytest.mark.parametrize(("outcome", "error"), [(False, ModelError), (KeyboardInterrupt(), KeyboardInterrupt)])
+def test_a_capture_that_is_given_up_leaves_no_graph_and_a_usable_stream(graphs, monkeypatch, outcome, error):
+    with fake_gpu(monkeypatch) as trt:
+        graph = graphs["dual_encoder"]
+        engine = open_engine(graph, "tensorrt")
+        check_runs(graph, engine, count=2)
+        trt.failing_runs.append(outcome)
+        with pytest.raises(error):
+            engine.run(frames(graph, 4))
+        assert trt.cuda.live["graph"] == 0
+        check_runs(graph, engine)
+
+
+def test_a_runtime_cache_that_is_refused_is_an_error(graphs, monkeypatch):
+    with fake_gpu(monkeypatch, "tensorrt_rtx") as trt:
+        trt.refuse_runtime_cache = True
+        with pytest.raises(ModelError, match="did not take a cache for the kernels"):
+            open_engine(graphs["tempgeo"], "tensorrt_rtx")
+
+
 def test_rtx_is_told_to_compile_before_it_runs_and_to_capture_by_itself(graphs, monkeypatch):
     with fake_gpu(monkeypatch, "tensorrt_rtx") as trt:
         engine = open_engine(graphs["tempgeo"], "tensorrt_rtx")
@@ -163,21 +198,27 @@ def test_closing_gives_all_memory_back(graphs, trt):
     engine.run(frames(graphs["dual_encoder"], 300))
     pending = engine.submit(frames(graphs["dual_encoder"], 4))
     engine.close()
-    assert trt.cuda.allocated == {}
+    assert trt.cuda.allocated == {} and not +trt.cuda.live
+    engine.close()
     assert pending.result()["frame_features"].shape == (4, 6)
 
 
 def test_a_forgotten_engine_gives_its_memory_back(graphs, trt):
     engine = open_engine(graphs["dual_encoder"], trt.__name__)
+    check_runs(graphs["dual_encoder"], engine)
+    trt.runtime_configs.clear()
     del engine
     gc.collect()
-    assert trt.cuda.allocated == {}
+    assert trt.cuda.allocated == {} and not +trt.cuda.live
+    # Two contexts: one a slot. The compiled kernels of RTX must outlive them.
+    assert trt.released == ["context", "context", "runtime cache"][: 2 if trt.__name__ == "tensorrt" else 3]
 
 
 def test_no_memory_on_the_gpu_says_what_to_do(graphs, trt):
     trt.cuda.fail_with["cudaMalloc"] = trt.cuda.cudaError_t.cudaErrorMemoryAllocation
     with pytest.raises(ModelError, match="cudaMalloc failed with cudaErrorMemoryAllocation.*use a smaller batch"):
         open_engine(graphs["dual_encoder"], trt.__name__)
+    assert trt.cuda.allocated == {} and not +trt.cuda.live
 
 
 def test_an_error_of_a_copy_is_not_lost(graphs, trt):

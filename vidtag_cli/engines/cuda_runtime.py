@@ -111,7 +111,10 @@ class CudaRuntime:
 
     def abandon_capture(self, stream: Any) -> None:
         """End a capture in which something failed; the stream can be used again."""
-        self._cuda.cudaStreamEndCapture(stream)  # reports the failure that is being handled
+        status, *graphs = self._cuda.cudaStreamEndCapture(stream)
+        # Else it reports the failure that is being handled.
+        if status == self._cuda.cudaError_t.cudaSuccess:
+            self._call("cudaGraphDestroy", *graphs)
 
     def launch(self, executable: Any, stream: Any) -> None:
         self._call("cudaGraphLaunch", executable, stream)

@@ -56,14 +56,14 @@ class ContextPool:
         bound = self._context(slot, sizes if usual else {}, self.profiles.serving(sizes))
         if not bound.runs or not usual:
             self._bind(bound, addresses, sizes)
-        bound.runs += 1
         if bound.captured is not None:
             self.cuda.launch(bound.captured, self.stream)
-        elif usual and self.captures_graphs and bound.runs == _GRAPHED_RUN:
+        elif usual and self.captures_graphs and bound.runs + 1 == _GRAPHED_RUN:
             bound.captured = self._capture(bound)
             self.cuda.launch(bound.captured, self.stream)
         else:
             self._enqueue(bound)
+        bound.runs += 1  # only now: after a failure the next run is a first one again
         return bound.runs == 1
 
     @property
@@ -119,7 +119,7 @@ class ContextPool:
         self.cuda.begin_capture(self.stream)
         try:
             self._enqueue(bound)
-        except ModelError:
+        except BaseException:  # also Ctrl-C: whatever is queued on a stream that is left capturing never runs
             self.cuda.abandon_capture(self.stream)
             raise
         return self.cuda.end_capture(self.stream)

@@ -9,6 +9,7 @@ from vidtag_cli.engines.cuda_runtime import Gpu
 from vidtag_cli.engines.engine_key import digest_of
 from vidtag_cli.engines.sealed_store import SealedFile, SealedStore
 from vidtag_cli.engines.tensorrt_library import TensorRtLibrary
+from vidtag_cli.errors import ModelError
 
 KERNELS_SUFFIX = ".kernels"
 
@@ -29,7 +30,11 @@ class RuntimeSettings:
         self._kernels = self.config.create_runtime_cache()
         found = store.load(self._name)
         self.loaded_kernels = isinstance(found, SealedFile) and bool(self._kernels.deserialize(found.content))
-        self.config.set_runtime_cache(self._kernels)
+        if not self.config.set_runtime_cache(self._kernels):
+            raise ModelError(
+                f"{library.name} {library.version} on {gpu.name} did not take a cache for the kernels it compiles: "
+                f"{library.log.reasons()}"
+            )
         self._saved_sha256 = found.sha256 if isinstance(found, SealedFile) else ""
 
     def save_kernels(self) -> None:

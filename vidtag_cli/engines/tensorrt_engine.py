@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +15,7 @@ import numpy as np
 
 from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.build_observer import BuildObserver
-from vidtag_cli.engines.cuda_runtime import open_cuda
+from vidtag_cli.engines.cuda_runtime import CudaRuntime, open_cuda
 from vidtag_cli.engines.engine_build import BuildRequest
 from vidtag_cli.engines.engine_files import ReadyEngine, engine_store, ready_engine
 from vidtag_cli.engines.engine_key import target_of_gpu
@@ -122,12 +124,7 @@ class TensorRtEngine:
             self._cuda.use_device(self._gpu.index)
             for slot in range(SLOTS):
                 self._finish(slot)
-            self._cuda.wait_for_stream(self._compute_stream)
-            self._pool.free()
-            for buffers in self._slots:
-                buffers.free()
-            for stream in (self._copy_stream, self._compute_stream):
-                self._cuda.destroy_stream(stream)
+            self._give_back()
 
     def _load(self) -> None:
         """Deserialise the engine; one that the library itself refuses is built again, once."""
@@ -155,7 +152,19 @@ class TensorRtEngine:
             return self._runtime.deserialize_cuda_engine(file.content)
 
     def _prepare_runs(self) -> None:
-        self._copy_stream, self._compute_stream = self._cuda.create_stream(), self._cuda.create_stream()
+        """Make streams, contexts and buffers, which are given back when the engine is closed or forgotten."""
+        with ExitStack() as taken:
+            self._take_resources(taken)
+            # The last to be called first. Not bound to this engine, which it would keep alive.
+            taken.callback(_settle, self._cuda, (self._copy_stream, self._compute_stream))
+            self._give_back = weakref.finalize(self, taken.pop_all().close)
+            self._give_back.atexit = False  # the end of the process frees all, after the driver is gone
+        self._occupied: list[_Ticket | None] = [None] * SLOTS
+        self._next_slot = 0
+
+    def _take_resources(self, taken: ExitStack) -> None:
+        self._copy_stream, self._compute_stream = (self._take_stream(taken) for _ in range(2))
+        # Before the contexts, for it holds the compiled kernels, which must outlive them.
         self._settings = None
         if self._library.names_targets:
             self._settings = RuntimeSettings(self._library, self._engine, self._file.key, self._gpu, self._store)
@@ -163,10 +172,18 @@ class TensorRtEngine:
         self._pool = ContextPool(
             self._library, self._cuda, self._engine, self._graph, self._profiles, self._compute_stream, config
         )
+        taken.callback(_free_contexts, self._pool, self._settings)
         most = self._profiles.most_sizes()
-        self._slots = [BufferSlot(self._cuda, self._graph.inputs, self._graph.outputs, most) for _ in range(SLOTS)]
-        self._occupied: list[_Ticket | None] = [None] * SLOTS
-        self._next_slot = 0
+        self._slots = []
+        for _ in range(SLOTS):
+            buffers = BufferSlot(self._cuda, self._graph.inputs, self._graph.outputs, most)
+            taken.callback(buffers.free)
+            self._slots.append(buffers)
+
+    def _take_stream(self, taken: ExitStack) -> Any:
+        stream = self._cuda.create_stream()
+        taken.callback(self._cuda.destroy_stream, stream)
+        return stream
 
     def _start(self, inputs: Mapping[str, np.ndarray], part: slice, sizes: dict[str, int]) -> _Ticket:
         slot, self._next_slot = self._next_slot, (self._next_slot + 1) % SLOTS
@@ -206,3 +223,17 @@ class TensorRtEngine:
         outputs = {n: parts[0][n] if len(parts) == 1 else np.concatenate([p[n] for p in parts]) for n in names}
         check_outputs(self._graph.name, self._graph.outputs, outputs, dict(sizes))
         return outputs
+
+
+def _settle(cuda: CudaRuntime, streams: Iterable[Any]) -> None:
+    """Wait for what is queued: nothing may be freed under a run.
+
+    The current GPU stays what it is: a forgotten engine may end between any two calls of another one.
+    """
+    for stream in streams:
+        cuda.wait_for_stream(stream)
+
+
+def _free_contexts(pool: ContextPool, settings: RuntimeSettings | None) -> None:
+    """Free the contexts; ``settings`` are only held until then, for their runtime cache must outlive the contexts."""
+    pool.free()
