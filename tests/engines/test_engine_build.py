@@ -108,6 +108,14 @@ def test_a_signal_while_building_ends_the_build_and_not_the_process(library, gra
         build_engine(request_for(library, graphs["tempgeo"]), BuildObserver(progress=press_ctrl_c))
 
 
+def test_an_error_while_showing_progress_ends_the_build_and_is_not_taken_for_a_refusal(library, graphs):
+    def pipe_is_closed(done, total):
+        raise BrokenPipeError("nobody reads stderr any more")
+
+    with pytest.raises(BrokenPipeError, match="nobody reads stderr"):
+        build_engine(request_for(library, graphs["tempgeo"]), BuildObserver(progress=pipe_is_closed))
+
+
 @needs_rtx
 @pytest.mark.parametrize("name", ["dual_encoder", "georefiner"])
 def test_a_real_engine_is_built_without_a_gpu_kept_and_found_again(graphs, name):

@@ -83,5 +83,6 @@ def progress_monitor(library: TensorRtLibrary, observer: BuildObserver) -> Any:
 def _guarded(log: MessageLog, action: Callable[[], None]) -> None:
     try:
         action()
-    except (KeyboardInterrupt, SystemExit) as signal:
-        log.interruption = signal
+    except BaseException as error:  # noqa: BLE001 - raised again by the log, once the library has returned
+        if log.interruption is None:  # what comes while the build is being given up hides no cause
+            log.interruption = error

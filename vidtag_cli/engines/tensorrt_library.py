@@ -41,7 +41,7 @@ class TensorRtLibrary:
 
 
 class MessageLog:
-    """The messages of a library that reports its reasons to a logger only, and a signal that came meanwhile.
+    """The messages of a library that reports its reasons to a logger only, and a signal or error that came meanwhile.
 
     An exception must not leave a callback of the library: it would pass through C++ code that ends the process.
     """
@@ -59,7 +59,7 @@ class MessageLog:
 
     @contextmanager
     def cleared(self) -> Iterator[None]:
-        """Forget old messages, and at the end of the block raise the signal that came in one of its callbacks."""
+        """Forget old messages, and at the end of the block raise what came in one of the library's callbacks."""
         self.errors.clear()
         self.interruption = None
         yield
