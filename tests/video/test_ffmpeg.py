@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, UsageError
 from vidtag_cli.video import ffmpeg  # the module, not the library
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.orientation import Orientation
@@ -141,6 +141,20 @@ def test_a_graphics_card_is_asked_for_the_one_format_it_holds(pixel_format: str,
     formats = re.findall(r"\]hwdownload\[(\w+)\];\[\1\]format=pix_fmts=([^\[]*)\[", graph)
     assert [names for _, names in formats] == [downloaded, downloaded]  # for the picture and for its thumbnail
     assert argv[argv.index("-hwaccel_output_format") + 1] == "cuda"
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda", "0"), ("cuda:0", "0"), ("cuda:1", "1")])
+def test_the_graphics_card_that_decodes_is_the_one_asked_for(device: str, index: str) -> None:
+    path = Path("a.mp4")
+    argv = ffmpeg.decode_argv(BINARY, path, _info(path), (32, 32), 1.0, "squash", 1, 7, device=device)
+    assert argv[argv.index("-hwaccel_device") + 1] == index
+    assert argv.index("-hwaccel_device") < argv.index("-i")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", "", "cpu:0"])
+def test_an_unknown_device_for_decoding_is_refused(device: str) -> None:
+    with pytest.raises(UsageError, match="unknown device for decoding"):
+        ffmpeg.hardware_options(device)
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv422p", "yuv422p10le", "gray", "gbrp", "yuva420p", None])

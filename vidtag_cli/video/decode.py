@@ -17,7 +17,7 @@ import numpy as np
 
 from vidtag_cli.errors import ModelError, UsageError, VideoError
 from vidtag_cli.video.decoder_log import DecoderLog
-from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode, Resize, decode_argv, find_ffmpeg
+from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode, Resize, decode_argv, find_ffmpeg, hardware_options
 from vidtag_cli.video.frame_pipe import FramePipe
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.packets import packet_pts
@@ -77,7 +77,8 @@ class VideoDecoder:
             raise UsageError(f"sampling rate {sampling_fps} is not a positive number of frames per second")
         if min(*size_wh, threads, block_frames) < 1:
             raise ValueError(f"size {size_wh}, threads {threads} or block of {block_frames} frames is out of range")
-        for value, known in ((resize, Resize), (mode, DecodeMode), (device, DecodeDevice)):
+        hardware_options(device)  # an unknown device is refused here, and not when frames are read
+        for value, known in ((resize, Resize), (mode, DecodeMode)):
             if value not in get_args(known):
                 raise ValueError(f"{value!r} is out of range: it is one of {', '.join(get_args(known))}")
         if find_cuts and mode == "keyframes":

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import ffmpeg
 import imageio_ffmpeg
 
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, UsageError
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
 from vidtag_cli.video.info import VideoInfo
 
@@ -27,7 +27,10 @@ Resize = Literal["squash", "center_crop"]
 DecodeMode = Literal["exact", "fast", "keyframes"]
 """Which frames are decoded and so may be taken: all; those that others are built on; those built on no other."""
 
-DecodeDevice = Literal["cpu", "cuda"]
+DecodeDevice = str
+"""Where video is decoded: ``cpu``, ``cuda`` or, of several graphics cards, ``cuda:1``."""
+
+_DECODE_DEVICE_FORM = re.compile(r"cpu|cuda(?::([0-9]+))?")
 
 SKIPPED_FRAMES: Mapping[DecodeMode, str] = {"fast": "noref", "keyframes": "nokey"}
 """The value of ffmpeg's ``-skip_frame``. The loop filter is never skipped: later pictures would drift."""
@@ -130,9 +133,9 @@ def decode_argv(
     with six digits only. Every decoded frame gives the lines ``frame:… pts:…`` and ``vidtag=decoded``, and each one
     in use the same again with ``vidtag=used``; pts counts in the time base of ``info``.
 
-    With ``cuda`` the pictures stay on the graphics card until one is taken or its thumbnail is. A decoder that fell
-    back to the CPU, which ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then ends with
-    an error. Raises ModelError for a pixel format that NVDEC does not decode.
+    With ``cuda`` or ``cuda:1`` the pictures stay on the graphics card until one is taken or its thumbnail is. A decoder
+    that fell back to the CPU, which ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then
+    ends with an error. Raises ModelError for a pixel format that NVDEC does not decode.
     """
     # The turn comes after the selection and not, by -autorotate, before it: turning every frame of a phone's video
     # costs a sixth of the decoding.
@@ -145,7 +148,7 @@ def decode_argv(
         fflags="+igndts",
         noautorotate=None,
         **({"skip_frame": SKIPPED_FRAMES[mode]} if mode in SKIPPED_FRAMES else {}),
-        **({"hwaccel": "cuda", "hwaccel_output_format": "cuda"} if device == "cuda" else {}),
+        **hardware_options(device),
     )
     time_base = info.time_base
     frames = source[f"v:{info.video_stream}"].filter("settb", expr=f"{time_base.numerator}/{time_base.denominator}")
@@ -181,6 +184,19 @@ def selection_expression(sampling_fps: float) -> str:
     step = "floor(({time}-start_t+" + f"{tolerance_s!r})*{rate_fps!r})"
     now, before = step.format(time="t"), step.format(time="prev_selected_t")
     return f"isnan(prev_selected_t)+gt({now},{before})"
+
+
+def hardware_options(device: DecodeDevice) -> dict[str, str]:
+    """Return the options that decode on a graphics card, by default the first, and keep pictures there; none for cpu.
+
+    Raises UsageError for a device that does not exist.
+    """
+    form = _DECODE_DEVICE_FORM.fullmatch(device)
+    if form is None:
+        raise UsageError(f"{device}: unknown device for decoding; use cpu, cuda or cuda:1")
+    if device == "cpu":
+        return {}
+    return {"hwaccel": "cuda", "hwaccel_device": form[1] or "0", "hwaccel_output_format": "cuda"}
 
 
 def ffmpeg_environment() -> dict[str, str]:
