@@ -450,6 +450,8 @@ def test_refuses_options_that_make_no_sense(lossless_mov: Path) -> None:
         VideoDecoder(lossless_mov, info, (0, 12))
     with pytest.raises(ValueError, match="out of range"):
         VideoDecoder(lossless_mov, info, TINY_WH, resize="stretch")
+    with pytest.raises(UsageError, match="gpu: unknown device for decoding"):
+        VideoDecoder(lossless_mov, info, TINY_WH, device="gpu")
 
 
 def test_times_count_in_the_time_base_of_the_container(lossless_mov: Path) -> None:
