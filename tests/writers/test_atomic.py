@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -233,6 +234,38 @@ class TestCheckOutputFree:
         monkeypatch.setattr(atomic.os, "access", lambda *args: False)
         with pytest.raises(OutputError, match="no permission"):
             check_output_free(tmp_path / "new")
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_a_name_that_is_too_long(self, tmp_path, force):
+        with pytest.raises(OutputError, match="too long"):
+            check_output_free(tmp_path / ("n" * 256), [tmp_path / "input"], force)
+        with pytest.raises(OutputError, match="too long"):
+            check_output_free(tmp_path / ("n" * 256) / "new", [tmp_path / "input"], force)
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_links_in_a_circle(self, tmp_path, force):
+        (tmp_path / "loop").symlink_to("loop")
+        for path in (tmp_path / "loop", tmp_path / "loop" / "new"):
+            with pytest.raises(OutputError, match="circle"):
+                check_output_free(path, [tmp_path / "input"], force)
+
+    def test_an_input_whose_links_go_in_a_circle_is_not_the_outputs_fault(self, tmp_path):
+        (tmp_path / "loop").symlink_to("loop")
+        check_output_free(tmp_path / "new", [tmp_path / "loop", tmp_path / ("n" * 256)])
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_a_folder_that_cannot_be_searched(self, tmp_path, monkeypatch, force):
+        """Root may search every folder, so the system's refusal is played."""
+        real = os.stat
+
+        def refuse(path, **kwargs):
+            if str(path).endswith("new"):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return real(path, **kwargs)
+
+        monkeypatch.setattr(atomic.os, "stat", refuse)
+        with pytest.raises(OutputError, match="no permission"):
+            check_output_free(tmp_path / "new", [tmp_path], force)
 
     @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/null", "/dev/fd/2"])
     def test_streams_are_always_free(self, name):

@@ -35,7 +35,7 @@ def atomic_write(path: str | Path, content: Content, *, force: bool = False) -> 
     writing; BrokenPipeError passes through.
     """
     try:
-        if _is_stream(path):
+        if is_stream(path):
             _write_stream(path, content)
         else:
             _write_regular_file(Path(os.path.realpath(path)), content, force)
@@ -50,29 +50,40 @@ def check_output_free(path: str | Path, inputs: Sequence[str | Path] = (), force
 
     An output that is one of the inputs (the same inode, by whatever name) is refused even with ``force``.
     """
-    if _is_stream(path):
+    if is_stream(path):
         return
     for input_path in inputs:
         if _is_same_file(path, input_path):
             raise OutputError(
                 f"{path}: this is the input {input_path} itself, which is never overwritten: choose another name"
             )
-    target = Path(os.path.realpath(path))
-    if target.is_dir():
+    try:
+        _check_target_free(path, Path(os.path.realpath(path)), force)
+    except OSError as error:
+        _explain(path, error)
+
+
+def _check_target_free(path: str | Path, target: Path, force: bool) -> None:
+    # By os.stat and not by Path.exists, which takes a link in a circle for a free name.
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        mode = None
+    if mode is not None and stat.S_ISDIR(mode):
         raise OutputError(f"{path}: this is a folder: give the name of a file")
-    if target.exists() and not force:
+    if mode is not None and not force:
         raise OutputError(_exists_message(path))
     if not target.parent.is_dir():
         raise OutputError(_missing_folder_message(path, target.parent))
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"{path}: no permission to write in {target.parent}: choose another folder")
+        raise OutputError(_not_permitted_message(path, target.parent))
 
 
 def _is_same_file(path: str | Path, other: str | Path) -> bool:
     try:
         return os.path.samefile(path, other)
-    except FileNotFoundError:
-        return False
+    except OSError:
+        return False  # what is wrong with one of them is said where it is opened
 
 
 def _descriptor(path: str | Path) -> int | None:
@@ -81,7 +92,8 @@ def _descriptor(path: str | Path) -> int | None:
     return int(match[1]) if match else STANDARD_STREAMS.get(name)
 
 
-def _is_stream(path: str | Path) -> bool:
+def is_stream(path: str | Path) -> bool:
+    """Return whether the path is a descriptor, a pipe or a device: written directly, never replaced or removed."""
     if _descriptor(path) is not None:
         return True
     try:
@@ -173,7 +185,14 @@ def _explain(path: str | Path, error: OSError) -> NoReturn:
     if error.errno == errno.EISDIR:
         raise OutputError(f"{path}: this is a folder: give the name of a file") from error
     if error.errno in NOT_PERMITTED:
-        raise OutputError(f"{path}: no permission to write in {folder}: choose another folder") from error
+        raise OutputError(_not_permitted_message(path, folder)) from error
+    if error.errno == errno.ENAMETOOLONG:
+        raise OutputError(
+            f"{path}: the name is too long for the file system: choose a shorter one; with --out-dir it begins with "
+            "the video's own name: locate that video by itself, with --out"
+        ) from error
+    if error.errno == errno.ELOOP:
+        raise OutputError(f"{path}: these symbolic links lead in a circle: choose another name") from error
     if error.errno in DISK_FULL:
         raise OutputError(f"{path}: the disk of {folder} is full: free some space or choose another disk") from error
     raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
@@ -181,6 +200,10 @@ def _explain(path: str | Path, error: OSError) -> NoReturn:
 
 def _exists_message(path: str | Path) -> str:
     return f"{path}: exists already: choose another name, or replace it with --force"
+
+
+def _not_permitted_message(path: str | Path, folder: Path) -> str:
+    return f"{path}: no permission to write in {folder}: choose another folder"
 
 
 def _missing_folder_message(path: str | Path, folder: Path) -> str:
