@@ -57,12 +57,16 @@ def requests_for(
     if out_dir is not None:
         if report is not None:
             raise UsageError("--report names one file: with --out-dir each video's report is written beside its track")
-        if not out_dir.is_dir():
+        if not os.path.isdir(out_dir):
             raise OutputError(f"{out_dir}: there is no such folder: create it first")
         formats = _format_list(format_names or "gpx")
-        return [
+        requests = [
             (path, _request_in_folder(path, out_dir, formats, wants_report, force, geojson_shape)) for path in inputs
         ]
+        _check_no_target_is_shared(requests)
+        return requests
+    if report is not None and len(inputs) > 1:
+        raise UsageError(f"--report names the record of one video and {len(inputs)} are given: use --out-dir")
     if not outs and format_names is not None:
         raise UsageError("--format says how to write: give --out FILE, --out - or --out-dir too")
     to_files = [path for path in outs if str(path) != STDOUT]
@@ -72,6 +76,19 @@ def requests_for(
     for path in inputs:
         check_request(path, request)
     return [(path, request) for path in inputs]
+
+
+def _check_no_target_is_shared(requests: Sequence[tuple[Path, OutputRequest]]) -> None:
+    """Raise UsageError when two inputs have one name and one content, and so one set of outputs."""
+    taken: dict[Path, Path] = {}
+    for path, request in requests:
+        for output in request.tracks[:1]:
+            if output in taken:
+                raise UsageError(
+                    f"{taken[output]} and {path}: the same name and content, so both would be written to {output}: "
+                    "name one of them only, or locate each with an --out-dir of its own"
+                )
+            taken[output] = path
 
 
 def _format_list(names: str) -> list[str]:
@@ -107,10 +124,19 @@ def locate_or_error(
     expected_sha256: str | None,
     progress: Callable[[float, float | None], None] | None,
 ) -> RunResult | VidtagError:
-    """Return the result of one input, or the error that ended it."""
+    """Return the result of one input, or the error that ended it: a bug met in one video costs no other its result."""
     try:
         return run_input(
             path, session, options, request, start_time=start_time, expected_sha256=expected_sha256, progress=progress
         )
     except VidtagError as error:
         return error
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  as __main__ would say it, and the next input has its turn
+        bug = VidtagError(
+            f"unexpected {' '.join(f'{type(error).__name__}: {error}'.split())}; this is a bug: "
+            "run this video alone with --debug for the traceback"
+        )
+        bug.__cause__ = error
+        return bug

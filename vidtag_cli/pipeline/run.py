@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
 from vidtag_cli.pipeline.evidence import check_expected_hash, check_unchanged, read_evidence_state
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
+from vidtag_cli.pipeline.output_files import all_or_none
 from vidtag_cli.pipeline.report import build_report, point_record, summary_record
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.video.probe import probe_video
-from vidtag_cli.writers.atomic import check_output_free
+from vidtag_cli.writers.atomic import check_output_free, is_stream
 from vidtag_cli.writers.formats import STDOUT, WrittenFile, format_of, write_track
 from vidtag_cli.writers.geojson import Shape
 from vidtag_cli.writers.report import write_report
@@ -59,6 +62,7 @@ class RunResult:
 
 def check_request(path: Path, request: OutputRequest) -> None:
     """Raise UsageError or OutputError when an output could not be written later: seconds instead of hours in."""
+    _check_distinct(request)
     formats = [format_of(output, request.format_name).name for output in request.tracks]
     if request.geojson_shape != "point" and "geojson" not in formats:
         raise UsageError(f"--geojson-shape {request.geojson_shape}: no output is GeoJSON: leave the option out")
@@ -69,9 +73,23 @@ def check_request(path: Path, request: OutputRequest) -> None:
         check_output_free(request.report, [path], request.force)
 
 
-def _shape_for(output: Path, request: OutputRequest) -> Shape:
+def _check_distinct(request: OutputRequest) -> None:
+    """Raise UsageError when two outputs are one file: the later would replace the earlier, whose hash is recorded."""
+    taken: dict[str, Path] = {}
+    for output in (*request.tracks, *(() if request.report is None else (request.report,))):
+        is_stdout = str(output) == STDOUT
+        if not is_stdout and is_stream(output):
+            continue  # a pipe or a device takes one document after another
+        target = STDOUT if is_stdout else os.path.realpath(output)
+        if target in taken:
+            raise UsageError(f"{taken[target]} and {output}: two outputs in one place: give each a name of its own")
+        taken[target] = output
+
+
+def _write_output(located: LocateResult, output: Path, request: OutputRequest) -> WrittenFile:
     is_geojson = format_of(output, request.format_name).name == "geojson"
-    return request.geojson_shape if is_geojson else "point"
+    shape = request.geojson_shape if is_geojson else "point"
+    return write_track(located.track, output, request.format_name, request.force, shape)
 
 
 def run_input(
@@ -84,7 +102,7 @@ def run_input(
     expected_sha256: str | None = None,
     progress: Callable[[float, float | None], None] | None = None,
 ) -> RunResult:
-    """Locate one video and write what was asked for; raises a VidtagError and writes nothing when it fails.
+    """Locate one video and write what was asked for; raises a VidtagError and leaves no new file when it fails.
 
     The outputs appear only after the input was hashed again and found unchanged; the report comes last, since it holds
     the hashes of the others: a report on the disk means that the run was complete.
@@ -105,14 +123,12 @@ def run_input(
     after = read_evidence_state(path)
     check_unchanged(path, before, after)
     exit_code = 0 if located.track.located() else ALL_FRAMES_ABSTAINED
-    outputs = [
-        write_track(located.track, output, request.format_name, request.force, _shape_for(output, request))
-        for output in request.tracks
-    ]
-    if request.report is not None:
-        report = build_report(
-            run_id=str(uuid.uuid4()), started=started, arguments=sys.argv[1:], session=session, options=options,
-            result=located, before=before, after=after, outputs=outputs, exit_code=exit_code,
-        )  # fmt: skip
-        write_report(report, request.report, request.force)
+    with all_or_none() as files:
+        outputs = [files.put(output, partial(_write_output, located, output, request)) for output in request.tracks]
+        if request.report is not None:
+            report = build_report(
+                run_id=str(uuid.uuid4()), started=started, arguments=sys.argv[1:], session=session, options=options,
+                result=located, before=before, after=after, outputs=outputs, exit_code=exit_code,
+            )  # fmt: skip
+            files.put(request.report, partial(write_report, report, request.report, request.force))
     return RunResult(path, exit_code, located, tuple(outputs), request.report)
