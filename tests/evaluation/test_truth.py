@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def saved(tmp_path, name, text):
 
 def media_truth(latlons, instants):
     return Truth("media_time", np.array(instants, dtype=float), np.array(latlons, dtype=float))
+
+
+def test_a_pipe_is_an_input_error_and_not_a_wait_for_ever(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="regular file"):
+        read_truth(tmp_path / "t.csv")
 
 
 class TestGpx:

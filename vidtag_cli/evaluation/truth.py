@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +65,8 @@ def read_truth(path: str | Path) -> Truth:
     if reader is None:
         raise InputError(f"{path}: true positions are read from {', '.join(readers)}: convert the file to one of them")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: cannot be read: not a regular file: save the positions to a file and name that")
         clock, fixes = reader(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidtag_cli.errors import EvidenceError, InputError
+from vidtag_cli.errors import EvidenceError, InputError, UsageError
+
+SHA256_HEX = re.compile("[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,13 @@ class EvidenceState:
 def read_evidence_state(path: Path) -> EvidenceState:
     """Return the state of a file, reading all of it without changing its access time where the system allows that.
 
-    Raises InputError when it is missing or cannot be read.
+    Raises InputError when it is missing, is no regular file or cannot be read.
     """
     try:
         with os.fdopen(_open_read_only(path), "rb") as file:
             before = os.fstat(file.fileno())
+            if not stat.S_ISREG(before.st_mode):
+                raise InputError(f"{path}: this is a pipe or a device: save what it gives to a file and name that")
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except IsADirectoryError as error:
         raise InputError(f"{path}: this is a folder: name the videos in it") from error
@@ -43,12 +49,19 @@ def read_evidence_state(path: Path) -> EvidenceState:
 
 
 def _open_read_only(path: Path) -> int:
-    flags = os.O_RDONLY | os.O_CLOEXEC
+    # Without O_NONBLOCK opening a pipe waits for someone to write into it; regular files do not know the difference.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         return os.open(path, flags | getattr(os, "O_NOATIME", 0))
     except PermissionError:
         # Only the owner may leave the access time alone; reading is still allowed.
         return os.open(path, flags)
+
+
+def check_is_sha256(text: str) -> None:
+    """Raise UsageError for a text that can be no file's hash: a misspelt one must not look like changed evidence."""
+    if not SHA256_HEX.fullmatch(text):
+        raise UsageError(f"--expect-sha256 {text}: a SHA-256 has 64 digits from 0-9 and a-f; {len(text)} were given")
 
 
 def check_expected_hash(path: Path, state: EvidenceState, expected_sha256: str | None) -> None:
