@@ -59,7 +59,7 @@ def test_a_configured_path_counts_from_the_folder_of_the_file(machine, source):
     assert load_bundle(find_model()).name == "tiny"
 
 
-@pytest.mark.parametrize("text", ["model = 3", 'model = ""', "model ="])
+@pytest.mark.parametrize("text", ["model = 3", 'model = ""', "model =", 'modell = "tiny"', "[model]"])
 def test_a_configuration_that_cannot_be_understood_is_an_error(machine, text):
     (machine / "work" / "vidtag.toml").write_text(text)
     with pytest.raises(UsageError, match=r"vidtag\.toml"):

@@ -237,12 +237,46 @@ def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_list_may_come_through_a_pipe(vidtag, clip, model):
+    done = vidtag("locate", "--files-from", "/dev/stdin", "--model", model, "--json", input=f"{clip}\n")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_list_separated_by_nul_needs_the_option_that_says_so(vidtag, clip):
+    done = vidtag("locate", "--files-from", "-", input=f"{clip}\0")
+    assert done.returncode == 2
+    assert "-0" in done.stderr
+
+
+def test_a_pipe_in_place_of_a_video_fails_alone(vidtag, tmp_path, clip, model):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    done = vidtag("locate", tmp_path / "pipe.mp4", clip, "--model", model, "--out-dir", ".", timeout=60)
+    assert done.returncode == 9
+    assert "pipe.mp4: error" in done.stderr
+    assert len(list(vidtag.folder.iterdir())) == 2
+
+
 @pytest.mark.parametrize("arguments", [
     [], ["clip.mp4", "--out", "a.gpx", "--out-dir", "."], ["clip.mp4", "--fps", "1", "--all-frames"],
     ["clip.mp4", "--format", "gpx"], ["clip.mp4", "--out", "a.xyz"], ["-"],
     ["clip.mp4", "--out", "a.gpx", "--geojson-shape", "line"], ["clip.mp4", "--max-speed-kmh", "90"],
     ["clip.mp4", "--smooth", "viterbi", "--max-speed-kmh", "0"],
     ["clip.mp4", "--decode", "keyframes", "--shots", "split"],
+    ["clip.mp4", "--out", "a.gpx", "--out", "a.gpx"],
+    ["clip.mp4", "--out", "a.json", "--report", "a.json", "--force"],
+    ["clip.mp4", "--start-time", "9999-12-31T23:59:50Z"], ["clip.mp4", "--expect-sha256", "abc"],
+    ["a.mp4", "b.mp4", "--start-time", "2024-05-17T09:30:05Z"], ["a.mp4", "b.mp4", "--expect-sha256", "0" * 64],
+    ["clip.mp4", "--threads", "100000"], ["clip.mp4", "--fps", "nan"],
 ])  # fmt: skip
 def test_contradictions_are_wrong_usage(vidtag, arguments):
     assert vidtag("locate", *arguments).returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--first-fix-at-s", "nan"], ["--first-fix-at-s", "inf"], ["--fps", "nan"],
+    ["--media-zero", "9999-12-31T23:59:50Z"],
+])  # fmt: skip
+def test_values_that_are_none_are_wrong_usage_in_eval_too(vidtag, arguments):
+    done = vidtag("eval", "clip.mp4", "--truth", "truth.csv", *arguments)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr

@@ -38,5 +38,16 @@ def test_a_start_time_without_zone_or_sense_is_wrong_usage(text):
         parse_start_time(text)
 
 
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:50Z", "9999-12-31T23:59:50-14:00", "0001-01-01T00:00:00+14:00"])
+def test_a_year_that_leaves_no_room_for_the_video_is_wrong_usage(text):
+    with pytest.raises(UsageError, match="--media-zero .* year"):
+        parse_start_time(text, "--media-zero")
+
+
+def test_a_creation_date_at_the_end_of_time_is_passed_over():
+    apple = datetime(9999, 12, 31, 23, 59, tzinfo=timezone(-timedelta(hours=14)))
+    assert choose_time_basis(video(apple=apple), None).source == "none"
+
+
 def test_an_offset_is_turned_into_utc():
     assert parse_start_time("2024-05-17T14:00:00+02:00") == NOON

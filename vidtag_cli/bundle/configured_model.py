@@ -30,6 +30,9 @@ def _model_in(path: Path) -> str | None:
         return None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
+    unknown = sorted(set(settings) - {"model"})
+    if unknown:
+        raise UsageError(f"{path}: unknown keys: {', '.join(unknown)}; the one key is model")
     model = settings.get("model")
     if model is None:
         return None

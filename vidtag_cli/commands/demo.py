@@ -23,9 +23,9 @@ HONEST_SENTENCE = (
 
 
 def demo_command(
-    out_dir: Annotated[Path, typer.Option(help="Folder for the outputs; made when it does not exist.")] = Path(
-        "vidtag-demo"
-    ),
+    out_dir: Annotated[
+        Path, typer.Option(readable=False, help="Folder for the outputs; made when it does not exist.")
+    ] = Path("vidtag-demo"),
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     smooth: SmoothOption = "viterbi",
     threads: ThreadsOption = None,

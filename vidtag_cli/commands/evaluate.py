@@ -31,16 +31,21 @@ from vidtag_cli.commands.options import (
     ShotsOption,
     SmoothOption,
     ThreadsOption,
+    check_finite,
     check_max_speed,
 )
 from vidtag_cli.errors import UsageError
 
 
 def eval_command(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Local videos with a known track.")],
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEO...", readable=False, help="Local videos with a known track.")
+    ],
     truth: Annotated[
         list[Path] | None,
-        typer.Option(help="True track (GPX, CSV, GeoJSON), one a video in order; default: beside it, same name."),
+        typer.Option(
+            readable=False, help="True track (GPX, CSV, GeoJSON), one a video in order; default: beside it, same name."
+        ),
     ] = None,
     first_fix_at_s: Annotated[
         float | None, typer.Option(help="Media time of the truth's first fix (default: the first analysed frame).")
@@ -76,9 +81,11 @@ def eval_command(
         raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
     if first_fix_at_s is not None and media_zero is not None:
         raise UsageError("--first-fix-at-s and --media-zero both align the truth: give one of them")
+    check_finite("--fps", fps)
+    check_finite("--first-fix-at-s", first_fix_at_s)
     check_max_speed(smooth, max_speed_kmh)
     truths = truth or [truth_beside(video) for video in videos]
-    zero = None if media_zero is None else parse_start_time(media_zero)
+    zero = None if media_zero is None else parse_start_time(media_zero, "--media-zero")
     console = stderr_console(quiet, no_color)
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(

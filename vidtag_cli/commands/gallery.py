@@ -16,7 +16,7 @@ from vidtag_cli.commands.console import (
     progress,
     stderr_console,
 )
-from vidtag_cli.commands.options import DeviceOption, JsonOption, QuietOption
+from vidtag_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
 from vidtag_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,18 +34,19 @@ CountryOption = Annotated[str | None, typer.Option("--country", metavar="NAME", 
 ModelOption = Annotated[
     str | None, typer.Option("--model", metavar="NAME|PATH", help="The model whose location encoder embeds the points.")
 ]
-GalleryArgument = Annotated[Path, typer.Argument(metavar="GALLERY", help="The folder of a gallery.")]
+GalleryArgument = Annotated[Path, typer.Argument(metavar="GALLERY", readable=False, help="The folder of a gallery.")]
 
 
 @app.command("build")
 def build_command(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", readable=False, help="The folder to write.")],
     model: ModelOption = None,
     land: Annotated[bool, typer.Option("--land", help="All land from 60 S to 84 N.")] = False,
     box: BoxOption = None,
     country: CountryOption = None,
     points: Annotated[
-        Path | None, typer.Option("--points", metavar="FILE", help="Points of a CSV, GPX or GeoJSON file.")
+        Path | None,
+        typer.Option("--points", metavar="FILE", readable=False, help="Points of a CSV, GPX or GeoJSON file."),
     ] = None,
     spacing_km: Annotated[
         float | None, typer.Option("--spacing-km", metavar="KM", help="Step of the grid; not with --points.")
@@ -56,7 +57,7 @@ def build_command(
     land_only: Annotated[bool, typer.Option("--land-only", help="Leave the sea out of --box.")] = False,
     engine: Annotated[str, typer.Option("--engine", help="What runs the location encoder.")] = "onnxruntime",
     device: DeviceOption = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the encoder.")] = None,
+    threads: ThreadsOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a gallery of that name.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -31,6 +31,7 @@ from vidtag_cli.commands.options import (
     SmoothOption,
     ThreadsOption,
     VerboseOption,
+    check_finite,
     check_max_speed,
 )
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, UsageError, VidtagError
@@ -43,13 +44,17 @@ if TYPE_CHECKING:
 
 
 def locate_command(
-    videos: Annotated[list[Path] | None, typer.Argument(metavar="VIDEO...", help="Local video files.")] = None,
+    videos: Annotated[
+        list[Path] | None, typer.Argument(metavar="VIDEO...", readable=False, help="Local video files.")
+    ] = None,
     out: Annotated[
         list[Path] | None,
-        typer.Option("--out", "-o", help="Output of one video: .gpx .kml .geojson .csv, repeatable; - is stdout."),
+        typer.Option(
+            "--out", "-o", readable=False, help="Output of one video: .gpx .kml .geojson .csv, repeatable; - is stdout."
+        ),
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the outputs of many videos: STEM.HASH.SUFFIX each.")
+        Path | None, typer.Option(readable=False, help="Folder for the outputs of many videos: STEM.HASH.SUFFIX each.")
     ] = None,
     format_names: Annotated[
         str | None, typer.Option("--format", help="gpx, kml, geojson, csv; with --out-dir a list such as gpx,kml.")
@@ -67,7 +72,9 @@ def locate_command(
     expect_sha256: Annotated[
         str | None, typer.Option(help="Stop (exit code 7) unless the input has this SHA-256.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Evidence record (default: beside the first output).")] = None,
+    report: Annotated[
+        Path | None, typer.Option(readable=False, help="Evidence record (default: beside the first output).")
+    ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no evidence record.")] = False,
     geojson_shape: Annotated[
         Literal["point", "line"], typer.Option(help="GeoJSON as points, or as a line with its times.")
@@ -78,7 +85,7 @@ def locate_command(
         bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
     ] = False,
     files_from: Annotated[
-        Path | None, typer.Option(help="Read more video names from a file, one a line; - is stdin.")
+        Path | None, typer.Option(readable=False, help="Read more video names from a file, one a line; - is stdin.")
     ] = None,
     null_separated: Annotated[
         bool, typer.Option("--null", "-0", help="The names of --files-from end with NUL instead of a line break.")
@@ -108,6 +115,7 @@ def locate_command(
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
     from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
+    from vidtag_cli.pipeline.evidence import check_is_sha256
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
@@ -117,12 +125,16 @@ def locate_command(
     inputs = named_inputs(videos or [], files_from, null_separated)
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
+    check_finite("--fps", fps)
     check_max_speed(smooth, max_speed_kmh)
     if shots == "split" and decode == "keyframes":
         raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
     if as_json and [str(path) for path in out or []] == ["-"]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
+    _check_for_one_video(len(inputs), start_time, expect_sha256)
     instant = None if start_time is None else parse_start_time(start_time)
+    if expect_sha256 is not None:
+        check_is_sha256(expect_sha256)
     requests = requests_for(
         inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape
     )
@@ -149,6 +161,15 @@ def locate_command(
             break
     _print_results(requests, results, as_json, has_outputs=bool(out or out_dir))
     raise typer.Exit(_exit_code(results, len(requests), exit_zero_on_abstain))
+
+
+def _check_for_one_video(inputs: int, start_time: str | None, expect_sha256: str | None) -> None:
+    if inputs == 1:
+        return
+    if start_time is not None:
+        raise UsageError(f"--start-time is that of one video and {inputs} are given: locate each with its own")
+    if expect_sha256 is not None:
+        raise UsageError(f"--expect-sha256 is that of one video and {inputs} are given: locate each with its own")
 
 
 def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError, is_batch: bool) -> None:

@@ -81,7 +81,7 @@ def verify_command(model: ModelArgument, as_json: JsonOption = False) -> None:
 
 @app.command("install")
 def install_command(
-    source: Annotated[Path, typer.Argument(metavar="PATH", help="The folder of a model.")],
+    source: Annotated[Path, typer.Argument(metavar="PATH", readable=False, help="The folder of a model.")],
     force: Annotated[bool, typer.Option("--force", help="Replace an installed model of the same name.")] = False,
     as_json: JsonOption = False,
 ) -> None:

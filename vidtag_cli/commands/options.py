@@ -1,7 +1,12 @@
-"""The options that mean the same in every command."""
+"""The options that mean the same in every command.
+
+Every path has ``readable=False``: otherwise Typer itself refuses a file without permission, as wrong usage, where the
+command has a code of its own for it and, in a batch, other inputs to do.
+"""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,7 +23,9 @@ ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|PATH", help="The model (default: $VIDTAG_MODEL, then the configuration)."),
 ]
-GalleryOption = Annotated[Path | None, typer.Option("--gallery", help="A gallery folder (default: the model's own).")]
+GalleryOption = Annotated[
+    Path | None, typer.Option("--gallery", readable=False, help="A gallery folder (default: the model's own).")
+]
 EngineOption = Annotated[str, typer.Option("--engine", help="What runs the networks; 'vidtag doctor' lists them.")]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda or cuda:N (default: cpu for onnxruntime, else cuda).")
@@ -26,7 +33,12 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="fp32 or fp16, where the model has it (default: the model's own).")
 ]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (default: all).")]
+MAX_THREADS = 1024
+"""Above the processors of any machine; a hundred thousand threads end the machine and not only the run."""
+
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, max=MAX_THREADS, help="CPU threads (default: all).")
+]
 
 SmoothOption = Annotated[
     Literal["none", "viterbi"],
@@ -41,6 +53,12 @@ ShotsOption = Annotated[
     Literal["split", "whole"] | None,
     typer.Option("--shots", help="split: look for cuts, each shot by itself (default); whole: the video is one shot."),
 ]
+
+
+def check_finite(option: str, value: float | None) -> None:
+    """Raise UsageError for NaN and infinity, which pass every bound that Typer checks."""
+    if value is not None and not math.isfinite(value):
+        raise UsageError(f"{option} {value}: give a finite number")
 
 
 def check_max_speed(smooth: str, max_speed_kmh: float | None) -> None:

@@ -32,6 +32,8 @@ def _read_list(path: Path, null_separated: bool) -> list[Path]:
         raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if b"\0" in raw and not null_separated:
+        raise UsageError(f"--files-from {path}: the names in it end with NUL: add -0")
     names = raw.split(b"\0") if null_separated else raw.splitlines()
     return [Path(os.fsdecode(name)) for name in names if name]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -44,7 +45,7 @@ def truth_beside(video: Path) -> Path:
     """Return the truth file that has the video's name and another suffix; raises InputError when there is none."""
     candidates = [video.with_suffix(suffix) for suffix in READERS]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # False for a name that is too long, where Path.is_file raises
             return candidate
     wanted = ", ".join(candidate.name for candidate in candidates)
     raise InputError(f"{video}: no true track beside it ({wanted}): name it with --truth")
