@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -235,6 +236,27 @@ def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
     (tmp_path / "list").write_bytes(os.fsencode(odd) + b"\0")
     done = vidtag("locate", "--files-from", tmp_path / "list", "-0", "--model", model, "--json")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_name_that_is_no_utf8_is_given_in_bytes_as_well(vidtag, tmp_path, clip, model):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    clip.rename(odd)
+    out = os.fsdecode(b"t\xe9.gpx")
+    done = vidtag("locate", odd, "--model", model, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    (summary,) = json.loads(done.stdout)["inputs"]
+    report_file = vidtag.folder / os.fsdecode(b"t\xe9.report.json")
+    report = json.loads(report_file.read_text("utf-8"))
+    for record in (summary["outputs"][0], report["outputs"][0]):
+        assert (record["path"], bytes.fromhex(record["path_bytes_hex"])) == ("t\\xe9.gpx", b"t\xe9.gpx")
+    assert bytes.fromhex(summary["path_bytes_hex"]) == os.fsencode(odd)
+    assert bytes.fromhex(summary["report_bytes_hex"]) == b"t\xe9.report.json"
+    assert report["input"]["name"] == "caf\\xe9.mp4"
+    assert bytes.fromhex(report["input"]["name_bytes_hex"]) == b"caf\xe9.mp4"
+    arguments = [bytes.fromhex(argument) for argument in report["run"]["argv_bytes_hex"]]
+    assert arguments[:2] == [b"locate", os.fsencode(odd)]
+    for document in (done.stdout, report_file.read_text("utf-8")):
+        assert not re.search("\ufffd|\\\\ud[89a-f]", document)
 
 
 def test_a_list_may_come_through_a_pipe(vidtag, clip, model):

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 import typing
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from vidtag_cli.writers.names import path_fields, printable
+
 if typing.TYPE_CHECKING:
     from rich.console import Console
+
+__all__ = [
+    "ProgressCallback", "json_line", "output_json", "output_lines", "output_table", "path_fields", "printable",
+    "progress", "set_verbosity", "stderr_console",
+]  # fmt: skip
 
 PLAIN_PROGRESS_INTERVAL_S = 60.0
 """A log file gets at most one line of progress in this time; a bar would fill it."""
 
 ProgressCallback = Callable[[float, float | None], None]
 """Called with what is done and what there is in all, in any unit; None while the whole is not known."""
-
-_INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def stderr_console(quiet: bool = False, no_color: bool = False) -> Console:
@@ -85,15 +88,6 @@ def json_line(value: Any) -> str:
     return json.dumps(value, allow_nan=False) + "\n"
 
 
-def path_fields(path: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the keys that name a path in JSON: ``path``, and ``path_bytes_hex`` where the name is not valid UTF-8."""
-    raw = os.fsencode(path)
-    try:
-        return {"path": raw.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"path": printable(os.fspath(path)), "path_bytes_hex": raw.hex()}
-
-
 def output_lines(lines: Sequence[str]) -> None:
     """Write lines of text to stdout."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
@@ -106,24 +100,6 @@ def output_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
     output_lines([line.rstrip() for line in padded])
-
-
-def printable(text: str) -> str:
-    """Return a text from outside, such as a file name, that is safe to print on a terminal and in a log.
-
-    Control characters, line breaks, marks that reverse the direction of writing and bytes that are no UTF-8 come out as
-    escapes; a name can neither colour the screen nor forge a line.
-    """
-    return "".join(_escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    if unicodedata.category(character) not in _INVISIBLE_CATEGORIES:
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that was no UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def _plain_progress(

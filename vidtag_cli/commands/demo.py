@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidtag_cli.commands.console import output_json, output_lines, output_table, progress, stderr_console
+from vidtag_cli.commands.console import output_json, output_lines, output_table, printable, progress, stderr_console
 from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, SmoothOption, ThreadsOption
 
@@ -91,5 +91,5 @@ def _print_demo(result: RunResult, scored: ScoredTrack, as_json: bool) -> None:
         f"the true place lies inside the 95 % circle in {inside} of these {len(located)}.",
         f"Smoothing: {result.located.track.smoothing}.",
         HONEST_SENTENCE,
-        "Written: " + ", ".join(output.path for output in result.outputs) + f", {result.report}",
+        printable("Written: " + ", ".join(output.path for output in result.outputs) + f", {result.report}"),
     ])  # fmt: skip

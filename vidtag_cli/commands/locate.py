@@ -213,7 +213,7 @@ def _print_results(
             if isinstance(result, VidtagError):
                 inputs.append({**path_fields(path), "exit_code": result.exit_code, "error": printable(str(result))})
             else:
-                inputs.append({**result.summary(), **path_fields(path)})
+                inputs.append(result.summary())
         output_json({"schema": "vidtag-locate/1", "inputs": inputs})
         return
     if has_outputs:

@@ -21,6 +21,7 @@ from vidtag_cli.track import Track, TrackPoint
 from vidtag_cli.video.cuts import MIN_DIFFERENCE, MIN_PROMINENCE, MIN_SPREAD_LEVELS
 from vidtag_cli.video.ffmpeg import THUMBNAIL_WH, find_ffmpeg
 from vidtag_cli.writers.formats import WrittenFile
+from vidtag_cli.writers.names import argument_fields, path_fields
 from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json
 
 _PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "av", "lxml", "typer", "rich")
@@ -55,7 +56,7 @@ def build_report(
             "started_utc": utc_text(started),
             "finished_utc": utc_text(datetime.now(UTC)),
             "exit_code": exit_code,
-            "argv": arguments,
+            **argument_fields(arguments),
         },
         "tool": tool_record(),
         "method": method_record(session, options, result),
@@ -70,7 +71,7 @@ def build_report(
         "comparison_with_embedded_location": embedded_comparison(result),
         "uncertainty_statement": uncertainty_record(session),
         "limitations": list(track.limitations),
-        "outputs": [asdict(output) for output in outputs],
+        "outputs": [asdict(output) | path_fields(output.path) for output in outputs],
     }
 
 
@@ -139,7 +140,7 @@ def input_record(result: LocateResult, before: EvidenceState, after: EvidenceSta
     video = result.video
     stats = {"stat_before": before, "stat_after": after}
     return {
-        "name": video.path.name,
+        **path_fields(video.path.name, "name"),
         "size_bytes": before.size_bytes,
         "sha256_before": before.sha256,
         "sha256_after": after.sha256,

@@ -23,6 +23,7 @@ from vidtag_cli.video.probe import probe_video
 from vidtag_cli.writers.atomic import check_output_free, is_stream
 from vidtag_cli.writers.formats import STDOUT, WrittenFile, format_of, write_track
 from vidtag_cli.writers.geojson import Shape
+from vidtag_cli.writers.names import path_fields
 from vidtag_cli.writers.report import write_report
 
 
@@ -51,11 +52,13 @@ class RunResult:
         """Return the machine summary of ``--json``."""
         track = self.located.track
         return {
-            "path": str(self.path),
+            **path_fields(self.path),
             "exit_code": self.exit_code,
             "summary": summary_record(track),
-            "outputs": [{"path": out.path, "format": out.format_label, "sha256": out.sha256} for out in self.outputs],
-            "report": None if self.report is None else str(self.report),
+            "outputs": [
+                {**path_fields(out.path), "format": out.format_label, "sha256": out.sha256} for out in self.outputs
+            ],
+            **({"report": None} if self.report is None else path_fields(self.report, "report")),
             "estimates": [point_record(track, point) for point in track.points],
         }
 
