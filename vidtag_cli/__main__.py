@@ -6,29 +6,32 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 
 from vidtag_cli.commands.app import build_app
 from vidtag_cli.commands.console import output_json, printable
 from vidtag_cli.commands.interruption import interruptible
-from vidtag_cli.errors import UsageError, VidtagError
+from vidtag_cli.commands.standard_streams import checked_streams, drop_what_is_buffered, open_missing_streams
+from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, OutputError, UsageError, VidtagError
 
 UNEXPECTED, INTERRUPTED, READER_GONE = 1, 130, 141
+RESULTS = (0, ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED)
+"""Codes of runs that ended with results, not with an error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run vidtag and return its exit code; errors are said on stderr and, with ``--json``, as an object on stdout."""
+    open_missing_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(given) or bool(os.environ.get("VIDTAG_DEBUG"))
     wants_json = "--json" in _options(given)
     try:
-        with interruptible():
-            code = _run(given, debug, wants_json)
-            sys.stdout.flush()
-        return code
+        with interruptible(), checked_streams():
+            return _flushed(_run(given, debug, wants_json), debug, wants_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _discard_stdout()
+        drop_what_is_buffered(sys.stdout)
         return READER_GONE
 
 
@@ -47,13 +50,29 @@ def _run(given: list[str], debug: bool, wants_json: bool) -> int:
     return 0
 
 
+def _flushed(code: int, debug: bool, wants_json: bool) -> int:
+    """Return the code of a run, or that of an error when stdout does not take the end of its results."""
+    try:
+        sys.stdout.flush()
+    except OutputError as error:
+        # An error was said already, perhaps this very one by whoever wrote the last bytes.
+        if code in RESULTS:
+            return _report(error.exit_code, type(error).__name__, str(error), debug, wants_json)
+    return code
+
+
 def _report(code: int, kind: str, message: str, debug: bool, wants_json: bool) -> int:
     if debug:
         traceback.print_exc()
     sys.stderr.write(f"vidtag: error: {printable(message)}\n")
     if wants_json:
-        output_json({"error": {"exit_code": code, "kind": kind, "message": printable(message)}})
+        _output_error(code, kind, message)
     return code
+
+
+def _output_error(code: int, kind: str, message: str) -> None:
+    with suppress(OutputError):  # stderr has it too, and stdout cannot take even this
+        output_json({"error": {"exit_code": code, "kind": kind, "message": printable(message)}})
 
 
 def _code_of_exit(end: SystemExit, wants_json: bool) -> int:
@@ -64,7 +83,7 @@ def _code_of_exit(end: SystemExit, wants_json: bool) -> int:
     code = end.code if isinstance(end.code, int) else int(end.code is not None)
     if code == UsageError.exit_code and wants_json:
         message = met.format_message() if met is not None and hasattr(met, "format_message") else "wrong usage"
-        output_json({"error": {"exit_code": code, "kind": UsageError.__name__, "message": printable(message)}})
+        _output_error(code, UsageError.__name__, message)
     return code
 
 
@@ -84,11 +103,6 @@ def _options(given: list[str]) -> list[str]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
-
-
-def _discard_stdout() -> None:
-    # What is still buffered would raise again when the interpreter closes stdout.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 HANDLED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -36,7 +36,8 @@ def _on_first_signal(number: int, frame: FrameType | None) -> None:
         if signal.getsignal(handled) is _on_first_signal:
             signal.signal(handled, _on_second_signal)
     # Not through sys.stderr: the signal may have come while that was being written.
-    os.write(2, b"vidtag: interrupted, cleaning up; once more to stop at once\n")
+    with suppress(OSError):  # nobody can read it
+        os.write(2, b"vidtag: interrupted, cleaning up; once more to stop at once\n")
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)
