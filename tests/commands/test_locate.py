@@ -288,14 +288,14 @@ def test_a_pipe_in_place_of_a_video_fails_alone(vidtag, tmp_path, clip, model):
     ["clip.mp4", "--out", "a.json", "--report", "a.json", "--force"],
     ["clip.mp4", "--start-time", "9999-12-31T23:59:50Z"], ["clip.mp4", "--expect-sha256", "abc"],
     ["a.mp4", "b.mp4", "--start-time", "2024-05-17T09:30:05Z"], ["a.mp4", "b.mp4", "--expect-sha256", "0" * 64],
-    ["clip.mp4", "--threads", "100000"], ["clip.mp4", "--fps", "nan"],
+    ["clip.mp4", "--threads", "100000"], ["clip.mp4", "--fps", "inf"],
 ])  # fmt: skip
 def test_contradictions_are_wrong_usage(vidtag, arguments):
     assert vidtag("locate", *arguments).returncode == 2
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--first-fix-at-s", "nan"], ["--first-fix-at-s", "inf"], ["--fps", "nan"],
+    ["--first-fix-at-s", "nan"], ["--first-fix-at-s", "inf"], ["--fps", "inf"],
     ["--media-zero", "9999-12-31T23:59:50Z"],
 ])  # fmt: skip
 def test_values_that_are_none_are_wrong_usage_in_eval_too(vidtag, arguments):

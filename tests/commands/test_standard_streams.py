@@ -74,6 +74,12 @@ def test_a_run_is_done_without_the_streams_it_may_not_have(shell, tmp_path, mode
     assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["t.gpx", "t.report.json"]
 
 
+@pytest.mark.parametrize("redirections", ["2>&-", "2>/dev/full"])
+def test_an_error_that_cannot_be_said_keeps_its_code(shell, redirections):
+    arguments = ("-m", "vidtag_cli", "locate", "a.mp4", "--model", "none-of-this-name")
+    assert shell(redirections, *arguments).returncode == 6
+
+
 def test_a_list_from_a_closed_stdin_is_empty(shell):
     done = shell("<&-", "-m", "vidtag_cli", "locate", "--files-from", "-")
     assert done.returncode == 2

@@ -56,7 +56,7 @@ ShotsOption = Annotated[
 
 
 def check_finite(option: str, value: float | None) -> None:
-    """Raise UsageError for NaN and infinity, which pass every bound that Typer checks."""
+    """Raise UsageError for NaN and infinity: Typer takes both for numbers."""
     if value is not None and not math.isfinite(value):
         raise UsageError(f"{option} {value}: give a finite number")
 
