@@ -34,6 +34,8 @@ TOLERANCES: Mapping[tuple[str, str], Tolerance] = {
     ("torch", "fp16"): _HALF_PRECISION,
     ("onnxruntime", "fp32"): _SINGLE_PRECISION,
     ("onnxruntime", "fp16"): _HALF_PRECISION,
+    ("onnxruntime_tensorrt", "fp32"): _SINGLE_PRECISION,
+    ("onnxruntime_tensorrt", "fp16"): _HALF_PRECISION,
     ("tensorrt", "fp32"): _SINGLE_PRECISION,
     ("tensorrt", "fp16"): _HALF_PRECISION,
     ("tensorrt_rtx", "fp32"): _SINGLE_PRECISION,

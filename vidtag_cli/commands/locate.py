@@ -95,7 +95,7 @@ def locate_command(
         typer.Option(help="Which frames are decoded: all, without those no other needs, or key frames alone."),
     ] = "exact",
     decode_device: Annotated[
-        Literal["cpu", "cuda"], typer.Option(help="Where video is decoded; cuda is an error where it cannot.")
+        str, typer.Option(help="Where video is decoded: cpu, cuda or cuda:N; a GPU that cannot is an error.")
     ] = "cpu",
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
@@ -114,7 +114,7 @@ def locate_command(
     With --out or --out-dir the tracks are written to files and stdout stays empty; without them a table is printed.
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
-    from vidtag_cli.pipeline.calibration import UNCALIBRATED, UncalibratedRule
+    from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.evidence import check_is_sha256
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
@@ -146,6 +146,8 @@ def locate_command(
         )  # fmt: skip
     if isinstance(session.rule, UncalibratedRule):
         console.print(f"vidtag: {UNCALIBRATED}")
+    elif not session.searches_own_gallery:
+        console.print(f"vidtag: {NOT_MEASURED_THERE}")
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,

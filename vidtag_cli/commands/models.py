@@ -136,6 +136,7 @@ def compile_command(
                     engine,
                     built_for,
                     window_frames=bundle.window.frames,
+                    device=device,
                     threads=threads,
                     rebuild=force,
                     observer=observer,
