@@ -11,8 +11,9 @@ from tiny_bundle import write_tiny_bundle
 
 from vidtag_cli.benchmark import stages
 from vidtag_cli.benchmark.random_weights import check_random, find_random_model
-from vidtag_cli.benchmark.record import bench_record, compare_with_saved, read_bench_record
+from vidtag_cli.benchmark.record import bench_record, changes_of_machine, compare_with_saved, read_bench_record
 from vidtag_cli.benchmark.stages import STAGES, Benchmark, run_benchmark
+from vidtag_cli.engines.onnxruntime_engine import usable_cpus
 from vidtag_cli.errors import InputError, ModelError, UsageError
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.session import Session, open_session
@@ -66,12 +67,40 @@ def test_a_record_can_be_saved_and_compared_with(benchmark_of_clip: Benchmark, t
     assert {comparison.speedup for comparison in comparisons} == {1.0}
 
 
-@pytest.mark.parametrize(("key", "value"), [("batch_frames", 99), ("model", "other"), ("frames", 1)])
+@pytest.mark.parametrize(("key", "value"), [
+    ("batch_frames", 99), ("model", "other"), ("frames", 1), ("threads", 99), ("device", "cuda:7"),
+    ("precision", "fp16"), ("gallery_points", 3), ("gallery_sha256", "ab"),
+])  # fmt: skip
 def test_other_work_is_not_compared(benchmark_of_clip: Benchmark, key: str, value: object) -> None:
     saved = bench_record([benchmark_of_clip], {})
     saved["runs"][0][key] = value
-    with pytest.raises(UsageError, match="no run of the same work"):
+    with pytest.raises(UsageError, match=rf"no run of the same work \({key} {value} then, [^;]* now\): run it"):
         compare_with_saved(benchmark_of_clip, saved)
+
+
+def test_a_record_says_what_ran(benchmark_of_clip: Benchmark, session: Session) -> None:
+    (run,) = bench_record([benchmark_of_clip], {})["runs"]
+    assert (run["device"], run["precision"], run["gallery_points"]) == ("cpu", "fp32", session.gallery.points)
+    assert run["threads"] == usable_cpus()
+    assert run["gallery_sha256"] == session.gallery.contract.files["embeddings.npy"].sha256
+
+
+def test_another_machine_is_named() -> None:
+    before = {"cores": 2, "ffmpeg": "5.1.9", "gpus": [], "packages": {"numpy": "2.0", "av": "14"}}
+    now = {"cores": 2, "ffmpeg": "9.0.2", "gpus": [{"name": "H100", "driver": "1"}], "packages": {"numpy": "2.0"}}
+    assert changes_of_machine(now, before) == [
+        "ffmpeg: 5.1.9 then, 9.0.2 now", "gpus: none then, H100 now", "av: 14 then, none now",
+    ]  # fmt: skip
+    assert changes_of_machine(now, now) == []
+
+
+@pytest.mark.parametrize("wall_s", [[], [float("nan")], ["1"], None, [True], [-1.0]])
+def test_a_record_without_times_is_damaged(benchmark_of_clip: Benchmark, tmp_path: Path, wall_s: object) -> None:
+    record = json.loads(json.dumps(bench_record([benchmark_of_clip], {})))
+    record["runs"][0]["stages"]["search"]["wall_s"] = wall_s
+    (tmp_path / "x.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"x\.json: is damaged"):
+        read_bench_record(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "vidtag-bench/1"}'])

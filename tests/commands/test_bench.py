@@ -45,7 +45,7 @@ def test_a_sweep_is_saved_and_compared(bench: Run, folder: Path) -> None:
     saved = bench(*work, "--json")
     assert saved.returncode == 0, saved.stderr
     record = json.loads(saved.stdout)
-    assert record["schema"] == "vidtag-bench/2"
+    assert record["schema"] == "vidtag-bench/3"
     assert [run["batch_frames"] for run in record["runs"]] == [1, 4]
     assert record["runs"][0]["device_memory_bytes"] is None or record["machine"]["gpus"]
     (folder / "saved.json").write_text(saved.stdout)
@@ -69,6 +69,10 @@ def test_the_decoder_alone_needs_no_model(bench: Run) -> None:
         (["--batch", "0"], 2, "at least one frame"),
         (["--batch", "a"], 2, "whole numbers"),
         (["--decoder", "--random-weights", "paper"], 2, "runs no model"),
+        (["--decoder", "--batch", "4", "--fps", "2"], 2, "leave --fps, --batch out"),
+        (["--engine", ""], 2, "unknown engine ''"),
+        (["--engine", "onnxruntime,"], 2, "unknown engine ''"),
+        (["--engine", "onnxruntime,onnxruntime"], 2, "comes twice"),
         (["--random-weights", "paper", "--model", "tiny.vidtag"], 2, "give one of them"),
         (["--random-weights", "paper"], 6, "python -m export onnx random:paper"),
         (["--against", "none.json"], 3, "cannot be read"),

@@ -133,3 +133,26 @@ def test_a_damaged_model_is_a_problem(machine):
     done = doctor("--json")
     assert done.exit_code == 6
     assert json.loads(done.stdout)["problems"] == ["model tiny: tempgeo.onnx: changed"]
+
+
+def test_a_cache_that_cannot_be_written_is_a_problem(machine):
+    (machine / "home").mkdir(exist_ok=True)
+    (machine / "home" / "cache").write_text("in the way")
+    done = doctor("--json")
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert "the cache cannot be written" in problem
+    assert done.exit_code == 6
+
+
+def test_looking_at_the_cache_leaves_nothing_there(machine):
+    before = sorted(machine.rglob("*"))
+    assert doctor().exit_code == 0
+    assert sorted(machine.rglob("*")) == before
+
+
+def test_a_configuration_that_cannot_be_read_is_a_problem(machine):
+    (machine / "vidtag.toml").write_text("model = 3")
+    done = doctor("--json")
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert "vidtag.toml" in problem
+    assert done.exit_code == 6

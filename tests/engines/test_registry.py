@@ -11,7 +11,7 @@ from vidtag_cli.bundle import load_bundle
 from vidtag_cli.engines import available_engines, default_device, has_float64, open_engine
 from vidtag_cli.engines.cuda_runtime import open_cuda
 from vidtag_cli.engines.tensorrt_library import import_tensorrt
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, UsageError
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_a_missing_cuda_package_is_an_error_that_names_it(graph, monkeypatch, no
 
 def test_an_unknown_engine_is_named_with_those_there_are(graph):
     with pytest.raises(
-        ModelError,
-        match="openvino: unknown engine; there are onnxruntime, onnxruntime_tensorrt, tensorrt, tensorrt_rtx",
+        UsageError,
+        match="unknown engine .openvino.; there are onnxruntime, onnxruntime_tensorrt, tensorrt, tensorrt_rtx",
     ):
         open_engine(graph, "openvino")
 

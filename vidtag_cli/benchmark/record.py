@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +15,14 @@ from vidtag_cli.benchmark.stages import Benchmark
 from vidtag_cli.benchmark.timing import Timing
 from vidtag_cli.errors import InputError, UsageError
 
-SCHEMA = "vidtag-bench/2"
+SCHEMA = "vidtag-bench/3"
 DECODE_SCHEMA = "vidtag-bench-decode/1"
 
-_SAME_WORK = ("video", "model", "engine", "precision", "batch_frames", "sampling_fps", "frames")
-"""What must agree for two runs to be comparable. The machine may differ: that is often the question."""
+_SAME_WORK = (
+    "video", "model", "engine", "device", "precision", "threads", "gallery_points", "gallery_sha256", "batch_frames",
+    "sampling_fps", "frames",
+)  # fmt: skip
+"""What must agree for two runs to be comparable. The machine may differ: that is often the question, and is said."""
 
 
 def bench_record(benchmarks: Sequence[Benchmark], machine: dict[str, Any]) -> dict[str, Any]:
@@ -49,8 +53,17 @@ def read_bench_record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a saved benchmark ({error})") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise InputError(f"{path}: is not a benchmark saved with 'vidtag bench --json' ({SCHEMA})")
+        raise InputError(f"{path}: is not a benchmark saved with this version's 'vidtag bench --json' ({SCHEMA})")
+    if not (isinstance(record.get("machine"), dict) and all(map(_is_run, _listed(record.get("runs"))))):
+        raise InputError(f"{path}: is damaged: a run without its times; save it again with 'vidtag bench --json'")
     return record
+
+
+def changes_of_machine(now: dict[str, Any], saved: dict[str, Any]) -> list[str]:
+    """Return in words what of the machine and its versions is not as it was when a run was saved."""
+    before, after = ({**record, **record.get("packages", {})} for record in (saved, now))
+    keys = [key for key in {**before, **after} if key != "packages" and before.get(key) != after.get(key)]
+    return [f"{key}: {_in_words(before.get(key))} then, {_in_words(after.get(key))} now" for key in keys]
 
 
 def compare_with_saved(benchmark: Benchmark, saved: dict[str, Any]) -> list[Comparison]:
@@ -58,8 +71,9 @@ def compare_with_saved(benchmark: Benchmark, saved: dict[str, Any]) -> list[Comp
     now = _run_record(benchmark)
     same = [run for run in saved["runs"] if all(run.get(key) == now[key] for key in _SAME_WORK)]
     if not same:
-        wanted = ", ".join(f"{key} {now[key]}" for key in _SAME_WORK)
-        raise UsageError(f"the saved benchmark has no run of the same work ({wanted}): run it again with these options")
+        nearest: dict[str, Any] = min(saved["runs"], key=lambda run: len(_differences(run, now)), default={})
+        differing = "; ".join(_differences(nearest, now))
+        raise UsageError(f"the saved benchmark has no run of the same work ({differing}): run it with the same options")
     pairs = {**{stage: now["stages"][stage] for stage in now["stages"]}, "end to end": now["end_to_end"]}
     before = {**same[0]["stages"], "end to end": same[0]["end_to_end"]}
     return [compare(stage, pairs[stage]["wall_s"], before[stage]["wall_s"]) for stage in pairs if stage in before]
@@ -94,3 +108,34 @@ def _timing_record(timing: Timing) -> dict[str, Any]:
         "wall_s": list(timing.wall_s),
         "core_s": list(timing.core_s),
     }
+
+
+def _differences(run: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [f"{key} {run.get(key)} then, {now[key]} now" for key in _SAME_WORK if run.get(key) != now[key]]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):  # graphics cards
+        names = [str(entry.get("name") if isinstance(entry, dict) else entry) for entry in value]
+        return ", ".join(names) or "none"
+    return "none" if value is None else str(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return a list as it is, and for anything else one that holds no run."""
+    return value if isinstance(value, list) else [None]
+
+
+def _is_run(run: Any) -> bool:
+    if not isinstance(run, dict) or not isinstance(run.get("stages"), dict):
+        return False
+    return all(_has_times(timing) for timing in (*run["stages"].values(), run.get("end_to_end")))
+
+
+def _has_times(timing: Any) -> bool:
+    times_s = timing.get("wall_s") if isinstance(timing, dict) else None
+    return isinstance(times_s, list) and len(times_s) > 0 and all(map(_is_duration, times_s))
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < math.inf

@@ -13,9 +13,10 @@ import numpy as np
 from vidtag_cli.benchmark.machine import device_memory_bytes
 from vidtag_cli.benchmark.timing import Stopwatch, Timing, timings
 from vidtag_cli.engines.peak_memory import PeakMemory
+from vidtag_cli.gallery.store import EMBEDDINGS_FILE
 from vidtag_cli.pipeline.clock import StageClock
 from vidtag_cli.pipeline.locate import LocateOptions, embed_frames, locate_video
-from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.session import FRAME_ENCODERS, Session
 from vidtag_cli.pipeline.uncertainty import estimate_points
 from vidtag_cli.track import Track
 from vidtag_cli.video.batches import frame_batches
@@ -42,15 +43,20 @@ MAX_FRAMES = 512
 class Benchmark:
     """What a benchmark found for one engine and batch size; the warm-up round is in none of the figures.
 
-    ``precision`` is the one asked for, None for the model's own. ``device_memory_bytes`` is the largest use that the
-    driver reported at the end of a round, None without a driver.
+    ``device``, ``precision`` and ``threads`` are those of the engine that encodes frames, as it says itself;
+    ``gallery_sha256`` is that of the embeddings searched. ``device_memory_bytes`` is the largest use that the driver
+    reported at the end of a round, None without a driver.
     """
 
     video: str
     video_duration_s: float | None
     model: str
     engine: str
-    precision: str | None
+    device: str
+    precision: str
+    threads: int | None
+    gallery_points: int
+    gallery_sha256: str
     batch_frames: int
     sampling_fps: float | None
     frames: int
@@ -80,7 +86,6 @@ def run_benchmark(
     options: LocateOptions,
     rounds: int,
     engine: str,
-    precision: str | None = None,
     progress: Callable[[float, float | None], None] | None = None,
 ) -> Benchmark:
     """Time a video ``rounds`` times after a round that is not counted: by stages, then as a whole, in turns."""
@@ -102,12 +107,17 @@ def run_benchmark(
                 progress(number + 1, rounds + 1)
     measured = timings(watches, staged_frames)
     whole = measured.pop(END_TO_END)
+    runs_on = session.engines[FRAME_ENCODERS[session.bundle.kind]].describe()
     return Benchmark(
         video=path.name,
         video_duration_s=info.duration_s,
         model=session.bundle.name,
         engine=engine,
-        precision=precision,
+        device=runs_on["device"],
+        precision=runs_on["precision"],
+        threads=runs_on["threads"],
+        gallery_points=session.gallery.points,
+        gallery_sha256=session.gallery.contract.files[EMBEDDINGS_FILE].sha256,
         batch_frames=options.batch_frames,
         sampling_fps=_sampling_fps(session, options),
         frames=frames,

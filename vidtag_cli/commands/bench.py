@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from vidtag_cli.benchmark.timing import Timing
 
 
+_NOT_FOR_DECODER = (
+    "model", "random_weights", "gallery", "fps", "all_frames", "batch", "engine", "device", "precision", "against",
+)  # fmt: skip
+
 DECIMALS_BELOW = 10.0
 """Rates below this are shown with decimals: a full-size model on a CPU encodes less than one frame a second."""
 
@@ -48,7 +52,10 @@ class EngineChoice:
 
 
 def bench_command(
-    video: Annotated[Path | None, typer.Argument(metavar="VIDEO", help="Default: the bundled demo clip.")] = None,
+    context: typer.Context,
+    video: Annotated[
+        Path | None, typer.Argument(metavar="VIDEO", readable=False, help="Default: the bundled demo clip.")
+    ] = None,
     model: ModelOption = None,
     random_weights: Annotated[
         str | None,
@@ -65,7 +72,7 @@ def bench_command(
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Counted rounds, after one that is not.")] = 5,
-    against: Annotated[Path | None, typer.Option(help="Compare with a run saved with --json.")] = None,
+    against: Annotated[Path | None, typer.Option(readable=False, help="Compare with a run saved with --json.")] = None,
     decoder: Annotated[
         bool, typer.Option("--decoder", help="Time decoding alone, beside 'ffmpeg -f null -'; needs no model.")
     ] = False,
@@ -83,9 +90,8 @@ def bench_command(
         if video is None:
             video = stack.enter_context(as_file(files("vidtag_cli") / "data" / "demo" / "flyover_demo.mp4"))
         if decoder:
-            if against is not None or random_weights is not None:
-                raise UsageError("--decoder runs no model: leave --against and --random-weights out")
-            _bench_decoder(console, video, rounds, as_json, quiet)
+            _check_decoder_alone(context)
+            _bench_decoder(console, video, rounds, threads or 1, as_json, quiet)
             return
         saved = _read_saved(against)
         engines = EngineChoice(_engines(engine), device, precision, threads)
@@ -128,12 +134,32 @@ def _sweep(
         for batch_frames in batches:
             options = LocateOptions(sampling_fps=sampling[0], all_frames=sampling[1], batch_frames=batch_frames)
             with progress(console, f"{name}, batch {batch_frames}", quiet) as show:
-                benchmarks.append(run_benchmark(video, session, options, rounds, name, engines.precision, show))
+                benchmarks.append(run_benchmark(video, session, options, rounds, name, show))
     return benchmarks
 
 
+def _check_decoder_alone(context: typer.Context) -> None:
+    """Raise UsageError for options that were given and that decoding alone has no use for."""
+    sources = {name: context.get_parameter_source(name) for name in _NOT_FOR_DECODER}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name, source in sources.items()
+        if source is not None and source.name == "COMMANDLINE"
+    ]
+    if given:
+        raise UsageError(f"--decoder runs no model and samples as it must: leave {', '.join(given)} out")
+
+
 def _engines(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Return the engines of a list, in order; raises UsageError for one that does not exist or comes twice."""
+    from vidtag_cli.engines.registry import check_engine
+
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        check_engine(name)
+    if len(set(names)) < len(names):
+        raise UsageError(f"--engine {text}: an engine comes twice")
+    return names
 
 
 def _batches(text: str) -> list[int]:
@@ -156,21 +182,24 @@ def _read_saved(against: Path | None) -> dict[str, Any] | None:
 
 def _report(benchmarks: list[Benchmark], saved: dict[str, Any] | None, as_json: bool) -> None:
     from vidtag_cli.benchmark.machine import machine_record
-    from vidtag_cli.benchmark.record import bench_record, compare_with_saved, comparison_record
+    from vidtag_cli.benchmark.record import bench_record, changes_of_machine, compare_with_saved, comparison_record
 
     machine = machine_record()
     compared = [None if saved is None else compare_with_saved(benchmark, saved) for benchmark in benchmarks]
+    changes = [] if saved is None else changes_of_machine(machine, saved["machine"])
     if as_json:
         record = bench_record(benchmarks, machine)
         for run, comparisons in zip(record["runs"], compared, strict=True):
             if comparisons is not None:
-                run["against"] = comparison_record(comparisons)
+                run["against"] = {**comparison_record(comparisons), "machine_changes": changes}
         output_json(record)
         return
     for benchmark, comparisons in zip(benchmarks, compared, strict=True):
         _print_benchmark(benchmark)
         if comparisons is not None:
             _print_comparisons(comparisons)
+    if changes:
+        output_lines(["not the machine of the saved run:", *(f"  {printable(change)}" for change in changes), ""])
     _print_machine(machine)
 
 
@@ -225,13 +254,13 @@ def _print_comparisons(comparisons: list[Comparison]) -> None:
     output_lines([RULE, ""])
 
 
-def _bench_decoder(console: Console, video: Path, rounds: int, as_json: bool, quiet: bool) -> None:
+def _bench_decoder(console: Console, video: Path, rounds: int, threads: int, as_json: bool, quiet: bool) -> None:
     from vidtag_cli.benchmark.decoding import run_decode_benchmark
     from vidtag_cli.benchmark.machine import machine_record
     from vidtag_cli.benchmark.record import decode_record
 
     with progress(console, "decoding", quiet) as show:
-        benchmark = run_decode_benchmark(video, rounds, progress=show)
+        benchmark = run_decode_benchmark(video, rounds, threads, progress=show)
     machine = machine_record()
     if as_json:
         output_json(decode_record(benchmark, machine))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import platform
+import tempfile
 from typing import Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from vidtag_cli import __version__
 from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable
 from vidtag_cli.commands.options import JsonOption
-from vidtag_cli.errors import ModelError, VidtagError
+from vidtag_cli.errors import ModelError, UsageError, VidtagError
 
 PACKAGES = ("numpy", "av", "lxml", "faiss", "onnxruntime", "typer", "rich")
 """Python modules that a run needs; the wheel that brings one may have another name."""
@@ -41,6 +42,9 @@ def examine_machine() -> dict[str, Any]:
     engine_cache = _engine_cache()
     problems += [engine_cache["problem"]] if engine_cache["problem"] else []
     problems += [f"model {model['name']}: {model['problem']}" for model in models if model["problem"]]
+    default_model = _default_model()
+    problems += [default_model["problem"]] if default_model["problem"] else []
+    problems += _cache_problems()
     return {
         "ok": not problems,
         "problems": problems,
@@ -52,7 +56,7 @@ def examine_machine() -> dict[str, Any]:
         "engines": engines,
         "engine_cache": engine_cache,
         "models": models,
-        "default_model": _default_model(),
+        "default_model": default_model,
         "folders": _folders(),
     }
 
@@ -131,9 +135,28 @@ def _default_model() -> dict[str, str]:
     from vidtag_cli.bundle.registry import find_model
 
     try:
-        return path_fields(find_model()) | {"note": ""}
+        return path_fields(find_model()) | {"note": "", "problem": ""}
+    except UsageError as error:  # the configuration cannot be read; that no model is named is no problem
+        return {"path": "", "note": str(error), "problem": str(error)}
     except VidtagError as error:
-        return {"path": "", "note": str(error)}
+        return {"path": "", "note": str(error), "problem": ""}
+
+
+def _cache_problems() -> list[str]:
+    """Return why nothing can be kept in the cache, where every model's gallery goes once; leaves nothing there."""
+    from vidtag_cli.bundle.folders import cache_dir
+
+    folder = cache_dir()
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
+            return []
+    except OSError as error:
+        return [
+            f"{cache_dir()}: the cache cannot be written ({error.strerror or error}): set XDG_CACHE_HOME to a folder "
+            "that can be"
+        ]
 
 
 def _folders() -> dict[str, str]:

@@ -12,7 +12,7 @@ from vidtag_cli.engines.engine_key import named_targets, target_of_gpu
 from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine, probe_device
 from vidtag_cli.engines.tensorrt_engine import TensorRtEngine
 from vidtag_cli.engines.tensorrt_library import TENSORRT_PACKAGES, import_tensorrt
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, UsageError
 
 DEFAULT_ENGINE = "onnxruntime"
 
@@ -32,6 +32,12 @@ class EngineStatus:
     usable: bool
     reason: str
     builds_for: tuple[str, ...] = ()
+
+
+def check_engine(name: str) -> None:
+    """Raise UsageError for a name that ``--engine`` does not take."""
+    if name not in ENGINE_NAMES:
+        raise UsageError(f"unknown engine {name!r}; there are {', '.join(ENGINE_NAMES)}")
 
 
 def default_device(name: str) -> str:
@@ -57,15 +63,15 @@ def open_engine(
 
     ``threads`` counts CPU threads, by default all this process may use. ``window_frames`` is the bundle's window, for
     which engines of TensorRT are tuned; ``observer`` hears about engines that are built at first use. Raises ModelError
-    when the engine cannot run here; no other engine or device is tried instead.
+    when the engine cannot run here, UsageError when there is none of that name; no other engine or device is tried
+    instead.
     """
+    check_engine(name)
     device = device or default_device(name)
     if name in ("onnxruntime", "onnxruntime_tensorrt"):
         with_tensorrt = name == "onnxruntime_tensorrt"
         return OnnxRuntimeEngine(graph, device, threads, with_tensorrt=with_tensorrt, window_frames=window_frames)
-    if name in TENSORRT_PACKAGES:
-        return TensorRtEngine(graph, name, device, threads=threads, window_frames=window_frames, observer=observer)
-    raise ModelError(f"{name}: unknown engine; there are {', '.join(ENGINE_NAMES)}")
+    return TensorRtEngine(graph, name, device, threads=threads, window_frames=window_frames, observer=observer)
 
 
 def available_engines() -> tuple[EngineStatus, ...]:

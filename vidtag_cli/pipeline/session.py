@@ -13,7 +13,7 @@ from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
-from vidtag_cli.engines.registry import has_float64, open_engine
+from vidtag_cli.engines.registry import check_engine, has_float64, open_engine
 from vidtag_cli.gallery.build import Embed, Progress, cached_gallery
 from vidtag_cli.gallery.contract import GalleryOrigin
 from vidtag_cli.gallery.published import published_or_embedded
@@ -78,6 +78,7 @@ def open_session(
     are computed once, and are kept in the user's cache under the hash of the location encoder. The hash of every file
     is checked: the evidence record names them.
     """
+    check_engine(engine)
     bundle = load_bundle(find_model(model))
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
