@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidtag_cli.errors import InputError
-from vidtag_cli.gallery.coverage import land_in_box, measure_coverage, measure_floor
+from vidtag_cli.gallery.coverage import measure_coverage, measure_floor, places_in_box
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.land import is_land
 
@@ -45,7 +45,13 @@ def test_the_floor_of_a_single_point_and_across_the_antimeridian() -> None:
 
 
 def test_places_of_a_box_are_land_where_there_is_land() -> None:
-    assert is_land(land_in_box(-10.0, 35.0, 5.0, 45.0)).all()
-    assert len(land_in_box(-35.0, -5.0, -25.0, 5.0)) > 5000  # all sea: the sea itself
+    places, kind = places_in_box(-10.0, 35.0, 5.0, 45.0)
+    assert kind == "land"
+    assert is_land(places).all()
+    places, kind = places_in_box(-35.0, -5.0, -25.0, 5.0)
+    assert kind == "sea"
+    assert len(places) > 5000
+    assert not is_land(places).any()
+    assert places_in_box(7.0, 1.0, 7.0, 2.0)[1] == "the ends"
     with pytest.raises(InputError, match="no place"):
         measure_floor(np.zeros((1, 2)), np.zeros((0, 2)), "nowhere")

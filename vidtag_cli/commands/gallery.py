@@ -174,14 +174,15 @@ def _point_source(
 
 
 def _measured_floor(latlon_deg: Any, box: str | None, country: str | None) -> Floor:
-    from vidtag_cli.gallery.coverage import land_in_box, measure_floor
+    from vidtag_cli.gallery.coverage import measure_floor, places_in_box
     from vidtag_cli.geo.land import country_cells, country_names, find_country
 
     if box is not None and country is not None:
         raise UsageError("--box and --country given: the floor is measured in one area")
     if box is not None:
         south, west, north, east = _parse_box(box)
-        return measure_floor(latlon_deg, land_in_box(west, south, east, north), f"land in the box {box}")
+        places, kind = places_in_box(west, south, east, north)
+        return measure_floor(latlon_deg, places, f"{kind} in the box {box}")
     if country is not None:
         index = find_country(country)
         return measure_floor(latlon_deg, country_cells(index), country_names()[index])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -63,7 +64,8 @@ def measure_floor(latlon_deg: np.ndarray, area_latlon_deg: np.ndarray | None = N
     The default area is the land in the gallery's bounding box, sampled evenly.
     """
     if area_latlon_deg is None:
-        area_latlon_deg, area = land_in_box(*bounding_box(latlon_deg)), "land in the gallery's bounding box"
+        area_latlon_deg, kind = places_in_box(*bounding_box(latlon_deg))
+        area = f"{kind} in the gallery's bounding box"
     if len(area_latlon_deg) == 0:
         raise InputError(f"{area or 'the area'}: there is no place in it to measure the gallery's floor at")
     distance_km, _ = nearest_neighbour(area_latlon_deg, np.asarray(latlon_deg))
@@ -78,17 +80,19 @@ def measure_floor(latlon_deg: np.ndarray, area_latlon_deg: np.ndarray | None = N
     )
 
 
-def land_in_box(west_deg: float, south_deg: float, east_deg: float, north_deg: float) -> np.ndarray:
-    """Return about ``FLOOR_SAMPLES`` evenly spread (A, 2) places on the land of a box; all of the box when it has no
-    land.
+def places_in_box(
+    west_deg: float, south_deg: float, east_deg: float, north_deg: float
+) -> tuple[np.ndarray, Literal["land", "sea", "the ends"]]:
+    """Return about ``FLOOR_SAMPLES`` evenly spread (A, 2) places on the land of a box, or on the sea of one without
+    land, or the two ends of one without area; and which of these they are.
     """
-    if west_deg == east_deg or south_deg == north_deg:  # a single point or a line has no area
-        return np.array([[south_deg, west_deg], [north_deg, east_deg]])
+    if west_deg == east_deg or south_deg == north_deg:
+        return np.array([[south_deg, west_deg], [north_deg, east_deg]]), "the ends"
     spacing_km = math.sqrt(box_area_km2(south_deg, west_deg, north_deg, east_deg) / FLOOR_SAMPLES)
     grid = equal_area_grid(spacing_km, south_deg, west_deg, north_deg, east_deg)
     land = grid[is_land(grid)]
     if len(land) == 0:
-        return grid
+        return grid, "sea"
     # Where most of the box is sea, a finer grid makes up for the places lost.
     finer = equal_area_grid(spacing_km * math.sqrt(len(land) / len(grid)), south_deg, west_deg, north_deg, east_deg)
-    return finer[is_land(finer)]
+    return finer[is_land(finer)], "land"
