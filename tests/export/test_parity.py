@@ -20,6 +20,7 @@ from export.parity import (
 from export.parity_cases import CLIP_SHAPES, MAX_FRAMES, edge_cases
 from export.parity_reference import equivalent_step_m, parity_reference
 from training.model.location_encoder import LocationEncoder
+from vidtag_cli.engines.registry import ENGINE_NAMES
 from vidtag_cli.errors import ModelError
 from vidtag_cli.geo.sphere import destination_latlon, haversine_km
 
@@ -61,9 +62,7 @@ def test_every_tolerance_has_a_reason():
 
 def test_every_engine_has_both_precisions_and_no_other():
     assert set(TOLERANCES) == {
-        (engine, precision)
-        for engine in ("torch", "onnxruntime", "tensorrt", "tensorrt_rtx")
-        for precision in ("fp32", "fp16")
+        (engine, precision) for engine in ("torch", *ENGINE_NAMES) for precision in ("fp32", "fp16")
     }
 
 
