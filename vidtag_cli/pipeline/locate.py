@@ -28,7 +28,7 @@ from vidtag_cli.pipeline.windows import EncodedBatch, Outputs, blend_windows, ru
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, TakenFrame, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
-from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode
+from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
 from vidtag_cli.video.probe import VideoInfo, probe_video
 
 ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
