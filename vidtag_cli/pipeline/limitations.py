@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.writers.provenance import LIMITATION
+from vidtag_cli.writers.values import LIMITATION
 
 ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
 
