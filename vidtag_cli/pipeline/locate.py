@@ -28,7 +28,7 @@ from vidtag_cli.pipeline.windows import (
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
-from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode
+from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
 from vidtag_cli.video.info import VideoInfo
 
 FRAMES_SEARCHED_AT_ONCE = 64
