@@ -39,12 +39,12 @@ def replace_file(path: str | Path, content: Content, *, mode: int | None = None)
     sync_folder(target.parent)
 
 
-def create_file(path: str | Path, content: Content) -> None:
+def create_file(path: str | Path, content: Content, *, mode: int | None = None) -> None:
     """Write a file that appears once it is complete and on the disk; raises FileExistsError when the name is in use,
-    also when that happens while this file is written.
+    also when that happens while this file is written. ``mode`` None gives the permissions of the umask.
     """
     target = Path(path)
-    with _new_file(target.parent, content, None) as temporary:
+    with _new_file(target.parent, content, mode) as temporary:
         _link_new(temporary, target)
     sync_folder(target.parent)
 
@@ -137,7 +137,9 @@ def _hidden(folder: Path, suffix: str) -> Iterator[Path]:
 def _new_file(folder: Path, content: Content, mode: int | None) -> Iterator[Path]:
     """Yield a complete file under a hidden name in ``folder``; what still bears the name afterwards is removed."""
     with _hidden(folder, ".part") as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        # Private from the first moment where permissions are given: who opens it early would read what comes later.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             with suppress(OSError):  # a file system without locks: its leftovers are found by their names alone
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

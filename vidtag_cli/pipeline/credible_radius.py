@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vidtag_cli.gallery.blocks import score_blocks
-from vidtag_cli.gallery.search import checked_queries
+from vidtag_cli.gallery.search import checked_queries, score_blocks
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km
 

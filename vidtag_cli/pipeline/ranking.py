@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vidtag_cli.gallery.posterior import PosteriorSummary, search_with_posterior
-from vidtag_cli.gallery.rescoring import rescore_points
+from vidtag_cli.gallery.search import rescore_points
 from vidtag_cli.pipeline.session import Session
 
 SEARCHED_POINTS = 128
