@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from vidtag_cli.strict_values import StrictValueError, decode, encode, read_json_object
+from vidtag_cli.strict_values import Range, StrictValueError, decode, encode, read_json_object
 
 
 @dataclass(frozen=True, slots=True)
