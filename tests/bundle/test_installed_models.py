@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from tiny_bundle import write_tiny_bundle
 
+from vidtag_cli import files
 from vidtag_cli.bundle import find_model, install_model, installed_models, list_models, load_bundle
 from vidtag_cli.bundle.contract import BUNDLE_JSON
 from vidtag_cli.errors import ModelError, OutputError, UsageError
@@ -131,14 +130,11 @@ def test_a_damaged_source_changes_nothing(machine, source):
 def test_a_failed_rename_puts_the_old_model_back(machine, source, monkeypatch):
     target = install_model(source)
     newer = write_tiny_bundle(machine / "newer", "tiny", version="2")
-    rename = os.rename
 
-    def fail_on_fresh(source, to):
-        if Path(to).name == target.name and str(source).endswith(".part"):
-            raise OSError("disk error")
-        rename(source, to)
+    def fail(fresh, to):
+        raise OSError("disk error")
 
-    monkeypatch.setattr(os, "rename", fail_on_fresh)
+    monkeypatch.setattr(files, "_put_folder", fail)
     with pytest.raises(OutputError, match="disk error"):
         install_model(newer, force=True)
     assert load_bundle(target).contract.version == "1"

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -85,12 +84,12 @@ def _write_files(
     points, rows = len(latlon_deg), len(latlon_deg) + len(alias_of)
     if points == 0:
         raise ModelError("a gallery needs at least one point")
-    _save(folder / COORDINATES_FILE, np.ascontiguousarray(latlon_deg, dtype=np.float64))
+    np.save(folder / COORDINATES_FILE, np.ascontiguousarray(latlon_deg, dtype=np.float64), allow_pickle=False)
     width = _write_embeddings(folder / EMBEDDINGS_FILE, embedding_blocks, rows)
     if len(alias_of):
-        _save(folder / ALIASES_FILE, np.ascontiguousarray(alias_of, dtype=np.int64))
+        np.save(folder / ALIASES_FILE, np.ascontiguousarray(alias_of, dtype=np.int64), allow_pickle=False)
     if isinstance(cell_area_km2, np.ndarray):
-        _save(folder / CELL_AREA_FILE, np.ascontiguousarray(cell_area_km2, dtype=np.float64))
+        np.save(folder / CELL_AREA_FILE, np.ascontiguousarray(cell_area_km2, dtype=np.float64), allow_pickle=False)
     contract = GalleryContract(
         schema=SCHEMA,
         created_with=f"vidtag {__version__}",
@@ -102,7 +101,8 @@ def _write_files(
         bounding_box_deg=list(bounding_box(latlon_deg)),
         files={file.name: FileRecord(file.stat().st_size, sha256_of(file)) for file in sorted(folder.iterdir())},
     )
-    _write_note(folder / GALLERY_JSON, dataclasses.asdict(contract))
+    note = json.dumps(dataclasses.asdict(contract), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / GALLERY_JSON).write_text(note + "\n", "utf-8")
 
 
 def _write_embeddings(file: Path, blocks: Iterable[np.ndarray], rows: int) -> int:
@@ -118,8 +118,6 @@ def _write_embeddings(file: Path, blocks: Iterable[np.ndarray], rows: int) -> in
             _check_block(block, width, written)
             stream.write(np.ascontiguousarray(block, dtype="<f2").tobytes())
             written += len(block)
-        stream.flush()
-        os.fsync(stream.fileno())
     if written != rows:
         raise ModelError(f"the location encoder gave {written} embeddings for {rows} positions")
     return width
@@ -135,17 +133,3 @@ def _check_block(block: np.ndarray, width: int, first_row: int) -> None:
             f"the location encoder gave an embedding of length {length[wrong[0]]} for position {first_row + wrong[0]}: "
             "embeddings must be unit vectors; check the model with 'vidtag models verify'"
         )
-
-
-def _save(file: Path, array: np.ndarray) -> None:
-    with file.open("xb") as stream:
-        np.lib.format.write_array(stream, array, allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _write_note(file: Path, fields: dict[str, Any]) -> None:
-    with file.open("x", encoding="utf-8") as stream:
-        stream.write(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
