@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vidtag_cli.bundle.strict_json import decode
-from vidtag_cli.errors import InputError, ModelError
+from vidtag_cli.errors import InputError
+from vidtag_cli.strict_values import StrictValueError, decode
 
 ABOUT_FOLDER = Path(__file__).parent / "about"
 
@@ -38,5 +38,5 @@ def read_about(name: str, path: Path | None = None) -> AboutModel:
         return decode(AboutModel, tomllib.loads(chosen.read_text("utf-8")))
     except FileNotFoundError as error:
         raise InputError(f"{chosen}: nothing describes the model {name!r}; write it or give --about") from error
-    except (OSError, tomllib.TOMLDecodeError, ModelError) as error:
+    except (OSError, tomllib.TOMLDecodeError, StrictValueError) as error:
         raise InputError(f"{chosen}: {error}") from error

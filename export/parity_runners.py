@@ -17,7 +17,7 @@ from training.model.vidtag import VidTag
 from vidtag_cli.bundle.contract import GRAPH_TENSORS
 from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.base import Engine
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 
 LONGEST_CLIP_FRAMES = max(MAX_FRAMES, *(frames for _, frames in CLIP_SHAPES))
 """The longest clip of the cases: the largest batch of pictures is compared as one clip too."""

@@ -11,8 +11,8 @@ from training.checkpoint import WEIGHTS_FILE, load_weights
 from training.config import TrainingConfig
 from training.model.vidtag import VidTag, build_model
 from vidtag_cli.bundle.contract import GALLERY_FILE, Calibration
-from vidtag_cli.bundle.strict_json import decode, read_json_object
-from vidtag_cli.errors import InputError, ModelError
+from vidtag_cli.errors import InputError
+from vidtag_cli.strict_values import StrictValueError, decode, read_json_object
 
 FINAL_FOLDER = "final"
 CONFIG_FILE, CALIBRATION_FILE, METRICS_FILE = "config.json", "calibration.json", "metrics.json"
@@ -51,7 +51,7 @@ def read_run(folder: Path) -> FinishedRun:
         config = decode(TrainingConfig, read_json_object(final / CONFIG_FILE))
         calibration = decode(Calibration, read_json_object(final / CALIBRATION_FILE))
         metrics = decode(dict[str, float], read_json_object(final / METRICS_FILE))
-    except ModelError as error:
+    except StrictValueError as error:
         raise InputError(f"{final}: {error}") from error
     frames = final / FRAMES_FILE
     return FinishedRun(

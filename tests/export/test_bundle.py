@@ -17,7 +17,7 @@ from export.parity_reference import parity_reference
 from export.parity_runners import torch_runner
 from vidtag_cli.bundle.integrity import verify_bundle
 from vidtag_cli.bundle.load import load_bundle
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import ModelError, OutputError
 
 MAX_FLYOVER_BYTES = 25e6

@@ -20,7 +20,7 @@ from export.parity import (
 from export.parity_cases import CLIP_SHAPES, MAX_FRAMES, edge_cases
 from export.parity_reference import equivalent_step_m, parity_reference
 from training.model.location_encoder import LocationEncoder
-from vidtag_cli.engines.registry import ENGINE_NAMES
+from vidtag_cli.engines.opening import ENGINE_NAMES
 from vidtag_cli.errors import ModelError
 from vidtag_cli.geo.sphere import destination_latlon, haversine_km
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from training.config import PRESET_FOLDER, TrainingConfig, config_from_json, config_json, load_config
-from vidtag_cli.bundle.strict_json import decode
+from vidtag_cli.strict_values import decode
 
 PRESETS = sorted(path.stem for path in PRESET_FOLDER.glob("*.toml"))
 
