@@ -15,7 +15,8 @@ import numpy as np
 from vidtag_cli.errors import InputError
 from vidtag_cli.evaluation.metrics import DistanceMetrics, frame_errors_km, frame_metrics, video_metrics
 from vidtag_cli.evaluation.trajectory import curve_distances
-from vidtag_cli.evaluation.truth import READERS, positions_at, read_truth
+from vidtag_cli.evaluation.truth import positions_at, read_truth
+from vidtag_cli.positions.reading import READERS
 from vidtag_cli.track import Track
 
 
