@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from export.cpu_benchmark import cpu_benchmark
 from export.full_size import onnx
-from export.geoclip import geoclip
-from export.geoclip_comparison import geoclip_compare, random_clip
-from export.island_study import islands
+from export.geoclip.bundle import geoclip
+from export.studies.cpu_benchmark import cpu_benchmark
+from export.studies.geoclip_comparison import geoclip_compare, random_clip
+from export.studies.island_study import islands
 from vidtag_cli.errors import ModelError, VidtagError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -39,8 +39,8 @@ def bundle(
     """Export a trained model as a bundle and compare every graph with torch."""
     from export.about_model import read_about
     from export.bundle import export_bundle
-    from export.parity import format_report
-    from export.run_folder import read_run
+    from export.parity.report import format_report
+    from training.run.folder import read_run
 
     run = read_run(run_folder)
     made, reports = export_bundle(
@@ -61,10 +61,10 @@ def parity(
     engine: Annotated[str, typer.Option(help="Engine to compare with torch.")] = "onnxruntime",
 ) -> None:
     """Compare every graph of a bundle with the weights it was made from."""
-    from export.bundle import bundle_parity
-    from export.parity import format_report
-    from export.parity_reference import parity_reference
-    from export.run_folder import read_run
+    from export.parity.bundle import bundle_parity
+    from export.parity.reference import parity_reference
+    from export.parity.report import format_report
+    from training.run.folder import read_run
     from vidtag_cli.bundle.load import load_bundle
 
     run = read_run(run_folder)

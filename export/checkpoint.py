@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from export.about_model import AboutModel, read_about
-from export.run_folder import FinishedRun, read_run
 from training.config import TrainingConfig, load_config
 from training.model.vidtag import VidTag, build_model
+from training.run.folder import FinishedRun, read_run
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.errors import InputError
 from vidtag_cli.geo.grid import equal_area_grid

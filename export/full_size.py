@@ -11,8 +11,8 @@ import typer
 
 from export.bundle import export_bundle
 from export.checkpoint import read_checkpoint
-from export.half_precision import Precision
-from export.parity import format_report
+from export.graphs.half_precision import Precision
+from export.parity.report import format_report
 from vidtag_cli.engines.peak_memory import PeakMemory
 from vidtag_cli.errors import InputError
 from vidtag_cli.video import VideoDecoder, probe_video

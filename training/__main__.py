@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from training.ablations.command import ablations
-from training.commands import benchmark, classify, predict, train
 from training.config import load_config
 from training.data.command import data_app
+from training.run.commands import benchmark, classify, predict, train
 from vidtag_cli.errors import VidtagError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -47,7 +47,7 @@ def demo_clip(
     preset: Annotated[str, typer.Option(help="Preset name or TOML file.")] = "flyover",
 ) -> None:
     """Film one held-out flight: the clip that 'vidtag demo' locates, and its true track."""
-    from training.flyover.clip import write_demo_clip
+    from training.flyover.demo import write_demo_clip
 
     write_demo_clip(load_config(preset), out)
 
@@ -59,7 +59,7 @@ def figure(
     out: Annotated[Path, typer.Option(help="PNG to write.")],
 ) -> None:
     """Draw a track over the true one on the imagery of the Earth."""
-    from training.flyover.figure import draw_track
+    from training.flyover.demo import draw_track
 
     draw_track(track, truth, out)
 

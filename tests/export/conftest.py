@@ -8,8 +8,8 @@ from torch import nn
 from export.about_model import read_about
 from export.bundle import export_bundle
 from training.config import load_config
+from training.model.rounding import round_weights_
 from training.model.vidtag import build_model
-from training.rounding import round_weights_
 from vidtag_cli.bundle.contract import Calibration
 
 CALIBRATION = Calibration(

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 import export.bundle
-from export.bundle import bundle_parity, export_bundle
-from export.graph_files import GraphFile
-from export.parity import check_parity
-from export.parity_cases import edge_cases
-from export.parity_reference import parity_reference
-from export.parity_runners import torch_runner
+from export.bundle import export_bundle
+from export.graphs.graph_files import GraphFile
+from export.parity.bundle import bundle_parity
+from export.parity.cases import edge_cases
+from export.parity.reference import parity_reference
+from export.parity.report import check_parity
+from export.parity.runners import torch_runner
 from vidtag_cli.bundle.integrity import verify_bundle
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.engines.registry import open_engine

@@ -8,31 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from training.baselines.heads import Branch, CellsConfig
 from training.evaluation.paper import PaperTable, find_paper_table
 from training.strict_tables import build_strictly
 from vidtag_cli.errors import UsageError
 
 PLAN_FILE = Path(__file__).parent / "flyover.toml"
-
-Branch = Literal["both", "clip", "dino"]
 Metric = Literal["median_km", "dfd_km", "mrd_km"]
-
-
-@dataclass(frozen=True, slots=True)
-class CellsConfig:
-    """A classifier over S2 cells of these levels, coarse to fine; the finest answers.
-
-    ``flat`` has one level, ``levels`` a perceptron for each, multiplied, ``queries`` a query decoder over the branches.
-    """
-
-    head: Literal["flat", "levels", "queries"]
-    levels: tuple[int, ...]
-    hidden: tuple[int, ...] = ()
-    width: int = 256
-    mean_centres: bool = False
-    steps: int = 1500
-    batch_frames: int = 512
-    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True, slots=True)

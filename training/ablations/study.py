@@ -11,20 +11,18 @@ from pathlib import Path
 import numpy as np
 
 from training.ablations.answer import answer, answer_path
-from training.ablations.classify import train_cells
-from training.ablations.flights import choose_flights, names_of_sets
+from training.ablations.flyover_run import FlyoverRun, choose_flights, names_of_sets, open_run
 from training.ablations.plan import AblationPlan, AblationRow
 from training.ablations.recipe import Recipe, resolve
-from training.ablations.run_folder import FlyoverRun, open_run
 from training.ablations.score import FlightErrors, RowScore, flight_errors, score_row
 from training.ablations.table import Scores, StudyRecord, study_document, study_markdown
-from training.ablations.train import train_retrieval
+from training.ablations.train import train_cells, train_retrieval
 from training.ablations.verdict import judge
 from training.baselines.classifier import CellClassifier
 from training.checkpoint import write_json
 from training.evaluation.predict import NamedGallery
 from training.evaluation.predictions import Predictions
-from training.flyover.gallery import SPACING_KM, flyover_gallery
+from training.flyover.flights import SPACING_KM, flyover_gallery
 from training.model.vidtag import VidTag
 from vidtag_cli.errors import UsageError
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.baselines.cells import OUTSIDE, CellPartition, hierarchy_of
-from training.execution import Execution
-from training.loop import run_loop
+from training.phases.execution import Execution
+from training.phases.loop import run_loop
 
 _ROWS = 4096
 

@@ -23,11 +23,10 @@ from typing import Literal
 
 import numpy as np
 
+from training.data.frames import IMAGE_SUFFIXES
 from training.data.ledger import Ledger
 from training.data.positions import parsed_number, position_fault, relative_name, wrapped_lon_deg
-from training.data.sample import FrameSource, Place, Sample, ScanResult
-from training.data.sequences import SequenceLabel, sample_or_none
-from training.data.stills import IMAGE_SUFFIXES
+from training.data.sample import FrameSource, Place, Sample, ScanResult, SequenceLabel, sample_or_none
 from training.data.tables import read_rows
 from training.data.video_samples import VideoSampling
 from training.data.video_times import read_video_times, sampled_frames

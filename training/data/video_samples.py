@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.ledger import Ledger
-from training.data.sample import FrameSource, Sample
-from training.data.sequences import SequenceLabel, sample_or_none
+from training.data.sample import FrameSource, Sample, SequenceLabel, sample_or_none
 from training.data.video_times import VideoTimes, sampled_frames
 from vidtag_cli.evaluation.truth import MAX_GAP_S, Truth, positions_at
 

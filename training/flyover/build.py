@@ -10,25 +10,52 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.calibration import calibrate_on_clips, open_torch_gallery
+from training.calibration.calibrate import CalibrationPlan, calibrate_on_clips, open_torch_gallery
+from training.calibration.paths import PathStep
 from training.checkpoint import load_weights, save_weights, write_json
-from training.config import TrainingConfig, config_json
-from training.features import FeatureStore, cache_flights
-from training.flyover.calibrate import DOMAIN_SHRINKAGE, PLACE_RADIUS_KM, flyover_plan, flyover_step
+from training.config import FlightConfig, TrainingConfig, config_json
+from training.flyover.backbones import BranchHeads, balance_branches_, build_branch_heads, pretrain_backbones
+from training.flyover.camera import render_clips
 from training.flyover.evaluate import REGIONS
-from training.flyover.flights import draw_flights
-from training.flyover.gallery import SPACING_KM, flyover_gallery
+from training.flyover.features import FeatureStore, cache_flights
+from training.flyover.flights import SPACING_KM, draw_flights, flyover_gallery
 from training.flyover.imagery import load_textures
+from training.flyover.locations import fit_locations
 from training.flyover.results import measure_steps, results_markdown, results_metrics
-from training.flyover.scene import render_clips
+from training.model.rounding import round_weights_
 from training.model.vidtag import VidTag, build_model
-from training.phases.backbones import BranchHeads, build_branch_heads, pretrain_backbones
-from training.phases.balance import balance_branches_
-from training.phases.locations import fit_locations
 from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
-from training.rounding import round_weights_
 from vidtag_cli.pipeline.domain import fit_domain_model
+
+FRAMES_PER_SECOND = 1.0
+"""The demo clip shows one frame of a flight in a second, and the bundle asks for that density."""
+
+MAX_DISAGREEMENT_KM = 500.0
+"""A window of a true flight spans at most 750 km; when a frame's place lies farther than this from most others of its
+window, some of them are wrong. Chosen on calibration flights: beyond it the 95 % error jumps from 650 to 5,600 km."""
+
+MAX_RADIUS95_KM = 500.0
+"""An answer that may be off by more says nothing that an analyst could use: it is wider than a large country. Frames
+whose circle is wider would be a fifth of those located, with circles of 970 km."""
+
+PLACE_RADIUS_KM = 100.0
+
+DOMAIN_SHRINKAGE = 1e-5
+"""Street clips differ from flights in directions in which flights hardly vary; more shrinkage hides these. The graphs
+of this model are float32: features of a half-precision engine would need more."""
+
+
+def flyover_step(flights: FlightConfig, spacing_km: float) -> PathStep:
+    """Return the camera of the preset's flights; the doubt about a step is the spacing of the gallery."""
+    return PathStep(flights.step_km[1] * FRAMES_PER_SECOND * 3600.0, spacing_km, 1.0 / FRAMES_PER_SECOND)
+
+
+def flyover_plan(flights: FlightConfig, spacing_km: float) -> CalibrationPlan:
+    """Return the plan for flights as in the preset and a gallery of this spacing."""
+    step = flyover_step(flights, spacing_km)
+    return CalibrationPlan(PLACE_RADIUS_KM, MAX_RADIUS95_KM, MAX_DISAGREEMENT_KM, step, "flights")
+
 
 _log = logging.getLogger("training")
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from training.calibration import locate_clips
-from training.features import FeatureStore
+from training.calibration.calibrate import locate_clips
+from training.calibration.paths import PathStep, decode_paths
 from training.flyover.evaluate import REGIONS, FlightMetrics, measure
+from training.flyover.features import FeatureStore
 from training.flyover.imagery import STYLES
 from training.model.vidtag import VidTag
-from training.paths import PathStep, decode_paths
 from vidtag_cli.gallery.store import Gallery
 
 Results = Mapping[str, Mapping[str, FlightMetrics]]

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.clips import ClipSource, choose_clips
 from training.config import NoiseConfig, PhaseConfig
-from training.distributed import gather_rows
-from training.execution import Execution
-from training.loop import run_loop, warmup_then_decay
-from training.losses import refinement_loss
+from training.features.clips import ClipSource, branch_features, choose_clips
 from training.model.vidtag import VidTag
-from training.noise import disturb_positions, put_on_sphere
-from training.parts import Side, loss_in_parts, parts_of
-from training.phases.phase_one import branch_features, check_division, part_seeds
+from training.phases.distributed import gather_rows
+from training.phases.execution import Execution
+from training.phases.loop import run_loop, warmup_then_decay
+from training.phases.losses import refinement_loss
+from training.phases.noise import disturb_positions, put_on_sphere
+from training.phases.parts import Side, loss_in_parts, parts_of
+from training.phases.phase_one import check_division, part_seeds
 
 _SEARCHED_PLACES = 40_000
 """True places of training frames among which Phase I makes its own mistakes."""

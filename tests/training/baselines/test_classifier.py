@@ -8,9 +8,7 @@ import torch
 
 from training.baselines.cells import OUTSIDE, cells_at_level, hierarchy_of
 from training.baselines.classifier import CellClassifier, cell_loss, train_classifier
-from training.baselines.flat import FlatHead
-from training.baselines.query_decoder import QueryDecoder
-from training.baselines.scenes import SceneHeads
+from training.baselines.heads import FlatHead, QueryDecoder, SceneHeads
 from vidtag_cli.geo.sphere import haversine_km
 
 LEVELS = (2, 4, 6)

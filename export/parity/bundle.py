@@ -1,0 +1,80 @@
+"""The comparison of a whole bundle with torch, graph by graph and all of them together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export.parity.cases import MAX_FRAMES, ParityCase, edge_cases
+from export.parity.places import EngineRun, PlaceShift, chain_embeddings, place_shift
+from export.parity.reference import ParityReference
+from export.parity.report import CaseResult, ParityReport, check_parity, format_report
+from export.parity.runners import engine_runner
+from vidtag_cli.bundle.load import ModelBundle, ModelGraph
+from vidtag_cli.errors import ModelError
+
+
+def bundle_parity(
+    bundle: ModelBundle,
+    reference: ParityReference,
+    frames_rgb: np.ndarray | None = None,
+    engine: str = "onnxruntime",
+    *,
+    precision: str | None = None,
+    device: str | None = None,
+    max_frames: int = MAX_FRAMES,
+    cases: Sequence[ParityCase] | None = None,
+) -> ParityReport:
+    """Return the comparison of all graphs of a bundle, opened in an engine, with torch.
+
+    ``precision`` is by default the bundle's own; ``device`` cpu for onnxruntime, else cuda. ``cases`` made before are
+    compared in place of new ones, which saves running torch again.
+    """
+    size_px = bundle.preprocess.frame_size_px
+    cases = cases or tuple(edge_cases(reference, size_px, frames_rgb=frames_rgb, max_frames=max_frames))
+    wanted = precision or bundle.precisions()[0]
+    has_float64 = engine == "onnxruntime"
+    with engine_runner(bundle.graphs_for(wanted, has_float64=has_float64), engine, device) as run:
+        report = check_parity(reference, run, cases, engine=engine, precision=wanted)
+        shift = _shift_of_places(reference, run, cases)
+    results = report.results
+    parts = [graph for graph in bundle.variants.get("location_encoder", ()) if graph.float64_as_parts]
+    if has_float64 and parts:
+        results += _compare_parts(reference, parts[0], cases, engine, wanted, device)
+    return dataclasses.replace(report, results=results, place_shift=shift)
+
+
+def _shift_of_places(reference: ParityReference, run: EngineRun, cases: Sequence[ParityCase]) -> PlaceShift:
+    """Return the movement under all graphs one after the other, on the largest batch of pictures as one clip."""
+    largest = [case for case in cases if case.graph == "dual_encoder"][-1]
+    outputs = (largest.expected or reference.run(largest.graph, largest.inputs), run(largest.graph, largest.inputs))
+    expected, found = (
+        chain_embeddings(reference, runner, output["frame_features"])
+        for runner, output in zip((reference.run, run), outputs, strict=True)
+    )
+    return place_shift(reference, expected, found)
+
+
+def _compare_parts(
+    reference: ParityReference, graph: ModelGraph, cases: Sequence[ParityCase], engine: str, precision: str,
+    device: str | None,
+) -> tuple[CaseResult, ...]:  # fmt: skip
+    """Return the comparison of the location encoder for engines without float64, in an engine that has it."""
+    places = [dataclasses.replace(c, name=f"{c.name}, parts") for c in cases if c.graph == "location_encoder"]
+    with engine_runner({"location_encoder": graph}, engine, device) as run:
+        return check_parity(reference, run, places, engine=engine, precision=precision).results
+
+
+def require_parity(report: ParityReport, folder: Path) -> None:
+    """Remove the graphs that failed from a folder and raise ModelError with the table; do nothing when none did."""
+    for name in report.failed_graphs():
+        for path in (*folder.glob(f"{name}.onnx*"), *folder.glob(f"{name}.{report.precision}.onnx*")):
+            path.unlink()
+    if report.failures():
+        raise ModelError(
+            f"{', '.join(report.failed_graphs())}: the exported graph does not give what torch gives and was removed\n"
+            + format_report(report)
+        )

@@ -1,0 +1,134 @@
+"""The torch side of a comparison: what the graphs give, and where on the ground an embedding points."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from export.graphs.graphs import reference_graphs
+from training.model.location_encoder import LocationEncoder
+from training.model.retrieval import embed_gallery
+from training.model.vidtag import VidTag
+from vidtag_cli.bundle.contract import GRAPH_TENSORS
+from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, latlon_from_unit_vector, unit_vector
+
+NEIGHBOUR_PLACES = 9
+"""How many gallery points a continuous position is averaged over: the best one and those that touch its cell."""
+
+_STEP_M = 5.0
+"""Of the derivative: far below the kilometres in which the finest branch (sigma 256) turns its phase by a radian."""
+
+_MAX_LAT_DEG = 89.9
+"""At a pole east has no direction; the derivative is taken this near to it instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionShift:
+    """How far each predicted position moves (N,), and how many frames have another best place."""
+
+    moved_m: np.ndarray
+    best_places_changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReference:
+    """A model as it was trained, with a gallery to predict positions in; made by :func:`parity_reference`."""
+
+    graphs: Mapping[str, nn.Module]
+    location_encoder: LocationEncoder
+    logit_scale: float
+    gallery_latlon_deg: np.ndarray
+    gallery_embedding: np.ndarray
+
+    def run(self, graph: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the named outputs of a graph in torch, float32."""
+        wanted_inputs, wanted_outputs = GRAPH_TENSORS[graph]
+        with torch.no_grad():
+            outputs = self.graphs[graph](*(torch.from_numpy(inputs[tensor.name]) for tensor in wanted_inputs))
+        found = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {tensor.name: value.numpy() for tensor, value in zip(wanted_outputs, found, strict=True)}
+
+    def shift(
+        self,
+        graph: str,
+        inputs: Mapping[str, np.ndarray],
+        expected: Mapping[str, np.ndarray],
+        found: Mapping[str, np.ndarray],
+    ) -> PositionShift:
+        """Return how far predictions move when an engine's outputs take the place of torch's.
+
+        Location encoder: the step on the ground that would change the embedding so. Frame encoder: its features go on
+        through torch's TempGeo as one clip. Others: the continuous position of their embedding, see :meth:`positions`.
+        """
+        if graph == "location_encoder":
+            change = found["location_embedding"] - expected["location_embedding"]
+            return PositionShift(equivalent_step_m(self.location_encoder, inputs["latlon_deg"], change), 0)
+        if graph == "dual_encoder":
+            pair = [
+                self.run("tempgeo", {"frame_features": outputs["frame_features"][None]})["frame_embedding"]
+                for outputs in (expected, found)
+            ]
+        else:
+            name = "frame_embedding" if graph == "tempgeo" else "refined_embedding"
+            pair = [expected[name], found[name]]
+        return self._shift_of_embeddings(*(embedding.reshape(-1, embedding.shape[-1]) for embedding in pair))
+
+    def best_places(self, embedding: np.ndarray) -> np.ndarray:
+        """Return the index (N,) of the gallery point with the largest cosine to embeddings (N, E)."""
+        return (embedding @ self.gallery_embedding.T).argmax(1)
+
+    def positions(self, embedding: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Return continuous positions (N, 2) in degrees of embeddings (N, E), near the gallery points ``best`` (N,).
+
+        The centroid of the neighbouring gallery points, weighted by the softmax of their cosine times the logit scale:
+        where the best point alone would not move at all or jump by a cell, this shows the smallest change.
+        """
+        vectors = unit_vector(self.gallery_latlon_deg)
+        count = min(NEIGHBOUR_PLACES, len(vectors))
+        chosen = np.stack([np.argpartition(-(vectors @ vectors[index]), count - 1)[:count] for index in best])  # (N, K)
+        near = self.gallery_embedding[chosen].astype(np.float64)  # (N, K, E)
+        cosines = np.einsum("ne,nke->nk", embedding.astype(np.float64), near)
+        logits = self.logit_scale * cosines
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return latlon_from_unit_vector((weights[..., None] * vectors[chosen]).sum(1))
+
+    def _shift_of_embeddings(self, expected: np.ndarray, found: np.ndarray) -> PositionShift:
+        best = self.best_places(expected)
+        # The same neighbours for both: a tie between two cells is counted, and is no movement by a cell.
+        moved_km = haversine_km(self.positions(expected, best), self.positions(found, best))
+        return PositionShift(moved_km * 1000.0, int((best != self.best_places(found)).sum()))
+
+
+def parity_reference(model: VidTag, gallery_latlon_deg: np.ndarray) -> ParityReference:
+    """Return the reference of a model, put into evaluation mode; its gallery is embedded once, in torch."""
+    model.eval()
+    embedding = embed_gallery(model, gallery_latlon_deg).numpy()
+    scale = float(model.logit_scale().detach())
+    return ParityReference(reference_graphs(model), model.location_encoder, scale, gallery_latlon_deg, embedding)
+
+
+def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return the length (N,) in metres of the step that changes embeddings of positions (N, 2) by ``change`` (N, E).
+
+    The least-squares step north and east under the encoder's derivative, which is taken in float64: the error of
+    float32 would drown a difference over metres.
+    """
+    exact = copy.deepcopy(encoder).double()
+    lat, lon = np.clip(latlon_deg[:, 0], -_MAX_LAT_DEG, _MAX_LAT_DEG), latlon_deg[:, 1]
+    north_deg = np.full_like(lat, np.rad2deg(_STEP_M / (EARTH_RADIUS_KM * 1000.0)))
+    east_deg = north_deg / np.cos(np.deg2rad(lat))
+    columns = []
+    for lat_step, lon_step in ((north_deg, 0.0 * lon), (0.0 * lat, east_deg)):
+        # Longitudes run on past 180: wrapped, the seam of an encoder would pass for a steep slope.
+        ahead, behind = (np.stack([lat + side * lat_step, lon + side * lon_step], -1) for side in (1.0, -1.0))
+        with torch.no_grad():
+            difference = exact(torch.from_numpy(ahead)) - exact(torch.from_numpy(behind))
+        columns.append(difference.numpy() / (2.0 * _STEP_M))
+    slope = np.stack(columns, axis=-1)  # (N, E, 2) per metre
+    step_m = np.linalg.pinv(slope) @ change.astype(np.float64)[..., None]  # (N, 2, 1)
+    return np.linalg.norm(step_m[..., 0], axis=-1)

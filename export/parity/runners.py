@@ -1,0 +1,74 @@
+"""The sides of a comparison that can be run: graphs in an engine, and torch's own half precision."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import nn
+
+from export.graphs.graphs import exported_graph
+from export.graphs.half_precision import Precision
+from export.parity.cases import CLIP_SHAPES, MAX_FRAMES
+from export.parity.places import EngineRun
+from training.model.vidtag import VidTag
+from vidtag_cli.bundle.contract import GRAPH_TENSORS
+from vidtag_cli.bundle.load import ModelGraph
+from vidtag_cli.engines.base import Engine
+from vidtag_cli.engines.registry import open_engine
+
+LONGEST_CLIP_FRAMES = max(MAX_FRAMES, *(frames for _, frames in CLIP_SHAPES))
+"""The longest clip of the cases: the largest batch of pictures is compared as one clip too."""
+
+
+@contextlib.contextmanager
+def engine_runner(graphs: Mapping[str, ModelGraph], engine: str, device: str | None = None) -> Iterator[EngineRun]:
+    """Give a function that runs graphs in an engine, of which one is open at a time.
+
+    At full size two of them would not fit into memory beside the model in torch. ``device`` is by default cpu for
+    onnxruntime and cuda for the others. Engines of TensorRT are built for :data:`LONGEST_CLIP_FRAMES`, beyond which
+    they take no clip, and so are not those of a bundle with a shorter window.
+    """
+    place = device or ("cpu" if engine == "onnxruntime" else "cuda")
+    opened: dict[str, Engine] = {}
+
+    def run(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if name not in opened:
+            _close(opened)
+            opened[name] = open_engine(graphs[name], engine, place, window_frames=LONGEST_CLIP_FRAMES)
+        return opened[name].run(graphs[name].feed(inputs))
+
+    try:
+        yield run
+    finally:
+        _close(opened)
+
+
+def torch_runner(model: VidTag, frame_size_px: int, precision: Precision) -> EngineRun:
+    """Return a function that runs the graphs as they are exported, but in torch, with every rounding of half precision.
+
+    ONNX Runtime's CPU widens float16 to float32 between operators: this shows what an engine that does not will lose.
+    """
+    modules: dict[str, nn.Module] = {}
+
+    def run(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if name not in modules:
+            modules.clear()
+            modules[name] = exported_graph(model, name, frame_size_px, precision)
+        wanted_inputs, wanted_outputs = GRAPH_TENSORS[name]
+        with torch.no_grad():
+            outputs = modules[name](*(torch.from_numpy(inputs[tensor.name]) for tensor in wanted_inputs))
+        found = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {tensor.name: value.numpy() for tensor, value in zip(wanted_outputs, found, strict=True)}
+
+    return run
+
+
+def _close(opened: dict[str, Engine]) -> None:
+    for engine in opened.values():
+        close = getattr(engine, "close", None)  # engines on a GPU give its memory back at once
+        if close is not None:
+            close()
+    opened.clear()

@@ -1,0 +1,109 @@
+"""What training leaves for evaluation and export: the folder ``final`` of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from training.calibration.calibrate import CalibrationPlan, calibrate_on_clips, locate_clips, open_torch_gallery
+from training.checkpoint import WEIGHTS_FILE, save_weights, write_json
+from training.config import TrainingConfig, config_json
+from training.evaluation.predictions import PredictionInfo, join_clips
+from training.evaluation.score import score_predictions
+from training.features.encode import ReadFrames
+from training.features.held_out import HeldOutClips, SplitSamples, held_out_clips
+from training.features.store import FeatureCache
+from training.model.vidtag import VidTag
+from training.run.reference_gallery import reference_gallery
+from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.pipeline.domain import DomainModel, fit_domain_model
+
+_log = logging.getLogger("training")
+
+_DOMAIN_ROWS = 20_000
+
+_PLACE_SPACINGS = 4.0
+"""Gallery points nearer to each other than so many steps of the grid are one place."""
+
+_RESAMPLES = 1
+"""Of the metrics only the values are kept, not their intervals; ``predict`` and ``evaluate`` give those."""
+
+
+def write_final(
+    model: VidTag,
+    config: TrainingConfig,
+    sets: Mapping[str, SplitSamples],
+    caches: Mapping[str, FeatureCache],
+    clips: Mapping[str, np.ndarray],
+    read: ReadFrames,
+    final: Path,
+) -> None:
+    """Write weights, configuration, gallery, domain, splits, some pictures to compare engines on, and what the held-out
+    sequences say: calibration and metrics. A bundle is made from these.
+    """
+    save_weights(final / WEIGHTS_FILE, model.state_dict())
+    (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
+    rows = {name: _training_rows(caches[name], chosen) for name, chosen in clips.items()}
+    places = np.concatenate([caches[name].listing.latlon_deg[found] for name, found in rows.items()])
+    grid = config.gallery
+    gallery = reference_gallery(places, grid.spacing_km, grid.padding_km)
+    np.save(final / "gallery_latlon.npy", gallery)
+    features = np.concatenate([caches[name].rows(_thinned(found, _DOMAIN_ROWS)) for name, found in rows.items()])
+    domain = fit_domain_model(features.astype(np.float32))
+    np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
+    write_json(final / "splits.json", {
+        name: {
+            "train": sorted(caches[name].listing.clips[clip].key for clip in clips[name]),
+            "held_out": sorted(each.key for each in split.samples if each.key not in split.train_keys),
+        }
+        for name, split in sets.items()
+    })  # fmt: skip
+    name = next(iter(clips))
+    key = caches[name].listing.clips[clips[name][0]].key
+    sample = next(each for each in sets[name].samples if each.key == key)
+    np.save(final / "parity_frames.npy", read(sample, np.arange(config.clips.frames), config.model.frame_size_px))
+    held_out = held_out_clips(sets, caches, config.clips.frames, config.model.feature_dim)
+    _write_measured(model, config, held_out, domain, gallery, final)
+    _log.info("%s: trained and measured; 'python -m export bundle' takes it from here", final)
+
+
+def _write_measured(
+    model: VidTag, config: TrainingConfig, held_out: HeldOutClips, domain: DomainModel, gallery_latlon_deg: np.ndarray,
+    final: Path,
+) -> None:  # fmt: skip
+    """Write the calibration, and the metrics of all held-out clips: places without abstention were not fitted to."""
+    folder = final.parent / "calibration_gallery"
+    gallery = open_torch_gallery(model, gallery_latlon_deg, folder)
+    plan = CalibrationPlan(place_radius_km=_PLACE_SPACINGS * config.gallery.spacing_km)
+    calibration = calibrate_on_clips(model, held_out.calibration, held_out.test, domain, gallery, plan)
+    write_json(final / "calibration.json", dataclasses.asdict(calibration))
+    write_json(final / "metrics.json", _metrics(model, held_out, gallery))
+
+
+def _metrics(model: VidTag, held_out: HeldOutClips, gallery: Gallery) -> dict[str, float]:
+    """Return the metrics of clips of the length of training; only their number, 0, where nothing is held out."""
+    parts = [part for part in (held_out.calibration, held_out.test) if len(part.features)]
+    truth = [clip for part in parts for clip in part.latlon_deg]
+    if not truth:
+        return {"held_out_clips": 0.0}
+    found = [clip for part in parts for clip in locate_clips(model, part, gallery).latlon_deg]
+    keys = [str(number) for number in range(len(truth))]
+    score = score_predictions(join_clips(PredictionInfo("", "", ""), keys, truth, found), resamples=_RESAMPLES)
+    shares = {f"held_out_share_within_{limit:g}_km": share.value for limit, share in score.frame_share_within.items()}
+    return {
+        "held_out_clips": float(score.clips), "held_out_median_km": score.frame_median_km.value, **shares,
+        "held_out_mean_dfd_km": score.dfd_km.value, "held_out_mean_mrd_km": score.mrd_km.value,
+    }  # fmt: skip
+
+
+def _training_rows(cache: FeatureCache, clips: np.ndarray) -> np.ndarray:
+    offsets = cache.listing.offsets
+    return np.concatenate([np.arange(offsets[clip], offsets[clip + 1]) for clip in clips])
+
+
+def _thinned(rows: np.ndarray, limit: int) -> np.ndarray:
+    return rows[:: max(1, len(rows) // limit)]
