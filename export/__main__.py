@@ -37,17 +37,13 @@ def bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a trained model as a bundle and compare every graph with torch."""
-    from export.about_model import read_about
-    from export.bundle import export_bundle
+    from export.bundle import TrainedModel, read_about, write_bundle
     from export.parity.report import format_report
     from training.run.folder import read_run
 
     run = read_run(run_folder)
-    made, reports = export_bundle(
-        run.model, run.config, out, about=read_about(run.config.name, about), gallery_latlon_deg=run.gallery_latlon_deg,
-        calibration=run.calibration, domain_arrays=run.domain_arrays, metrics=run.metrics,
-        parity_frames_rgb=run.parity_frames_rgb, store_weights=store_weights, force=force,
-    )  # fmt: skip
+    source = TrainedModel(run, read_about(run.config.name, about), store_weights)
+    made, reports = write_bundle(source, out, force=force)
     for report in reports:
         print(format_report(report))
     size_bytes = sum(path.stat().st_size for path in made.path.iterdir())

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.about_model import AboutModel, read_about
+from export.bundle import AboutModel, read_about
 from training.config import TrainingConfig, load_config
 from training.model.vidtag import VidTag, build_model
 from training.run.folder import FinishedRun, read_run

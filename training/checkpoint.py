@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-WEIGHTS_FILE = "weights.safetensors"
+from vidtag_cli.files import replace_file
+
 _STATE_FILE = "state.safetensors"
+_ID_DIGITS = 12
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file that is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file({name: value.detach().contiguous().cpu() for name, value in weights.items()}, temporary, metadata)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
-    os.replace(temporary, path)
+    replace_file(path, save({name: value.detach().contiguous().cpu() for name, value in weights.items()}, metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -83,6 +82,10 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def write_json(path: Path, document: object) -> None:
     """Write a JSON document that is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    os.replace(temporary, path)
+    replace_file(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def identify(document: dict[str, Any]) -> str:
+    """Return the name of what a document decides about: the first digits of its SHA-256."""
+    content = json.dumps(document, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:_ID_DIGITS]

@@ -1,11 +1,17 @@
-"""ONNX files of the graphs: dynamic where the contract has letters, weights optionally stored in half the space."""
+"""ONNX files of the graphs: dynamic where the contract has letters, weights optionally stored in half the space.
+
+Left to itself torch's exporter rounds every number of the source code to float32, in float64 arithmetic too: pi / 180
+and the constants of a projection are then off by 3e-8, which is a metre on the ground. And engines know the arcsine in
+float32 only.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.graphs.double_precision import float64_translations
 from vidtag_cli.bundle.contract import GRAPH_TENSORS, TensorContract
 from vidtag_cli.bundle.float_parts import tensors_in_parts
 
@@ -180,3 +185,46 @@ def _halve_weights(graph: Any) -> None:
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def float64_translations() -> Mapping[Callable[..., Any], Callable[..., Any]]:
+    """Return the translations for ``torch.onnx.export(custom_translation_table=...)`` that keep float64 exact."""
+    return {
+        torch.ops.aten.scalar_tensor.default: _scalar,
+        torch.ops.aten.deg2rad.default: _radians,
+        torch.ops.aten.asin.default: _arcsine,
+    }
+
+
+def _scalar(s: Any, dtype: int = -1, layout: str = "", device: str = "", pin_memory: bool = False) -> Any:
+    """Return a number as a constant of a dtype, given as ONNX numbers it; -1 is float32."""
+    from onnx import TensorProto, helper
+    from onnxscript import opset23 as op
+
+    dtype = TensorProto.FLOAT if dtype == -1 else dtype
+    if isinstance(s, (int, float)):
+        return op.Constant(value=helper.make_tensor("", dtype, [], [s]))
+    return op.Cast(s, to=dtype)
+
+
+def _radians(self: Any) -> Any:
+    from onnx import TensorProto, helper
+    from onnxscript import opset23 as op
+
+    factor = helper.make_tensor("", TensorProto.DOUBLE, [], [math.pi / 180.0])
+    return op.Mul(self, op.CastLike(op.Constant(value=factor), self))
+
+
+def _arcsine(self: Any) -> Any:
+    """Return the arcsine by two Newton steps from float32's, which take its seven digits past float64's.
+
+    On the range of Equal Earth, 60 degrees, the cosine that is divided by is never under a half.
+    """
+    from onnx import TensorProto
+    from onnxscript import opset23 as op
+
+    start = op.Asin(op.Cast(self, to=TensorProto.FLOAT))
+    angle = op.Cast(start, to=TensorProto.DOUBLE)
+    for _ in range(2):
+        angle = op.Sub(angle, op.Div(op.Sub(op.Sin(angle), self), op.Cos(angle)))
+    return angle

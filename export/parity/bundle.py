@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from export.parity.cases import MAX_FRAMES, ParityCase, edge_cases
-from export.parity.places import EngineRun, PlaceShift, chain_embeddings, place_shift
-from export.parity.reference import ParityReference
+from export.parity.reference import EngineRun, ParityReference, PlaceShift, chain_embeddings, place_shift
 from export.parity.report import CaseResult, ParityReport, check_parity, format_report
 from export.parity.runners import engine_runner
 from vidtag_cli.bundle.load import ModelBundle, ModelGraph

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from export.parity.cases import ParityCase
-from export.parity.places import EngineRun, PlaceShift
-from export.parity.reference import ParityReference
+from export.parity.reference import EngineRun, ParityReference, PlaceShift
 
 
 @dataclass(frozen=True, slots=True)

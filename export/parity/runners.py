@@ -12,7 +12,7 @@ from torch import nn
 from export.graphs.graphs import exported_graph
 from export.graphs.half_precision import Precision
 from export.parity.cases import CLIP_SHAPES, MAX_FRAMES
-from export.parity.places import EngineRun
+from export.parity.reference import EngineRun
 from training.model.vidtag import VidTag
 from vidtag_cli.bundle.contract import GRAPH_TENSORS
 from vidtag_cli.bundle.load import ModelGraph

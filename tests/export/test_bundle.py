@@ -1,6 +1,7 @@
 """Bundles of random weights at true size, through the runtime's own loader and engine."""
 
 import copy
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import export.bundle
-from export.bundle import export_bundle
+from export.bundle import TrainedModel, read_about, write_bundle
 from export.graphs.graph_files import GraphFile
 from export.parity.bundle import bundle_parity
 from export.parity.cases import edge_cases
@@ -17,7 +18,6 @@ from export.parity.reference import parity_reference
 from export.parity.report import check_parity
 from export.parity.runners import torch_runner
 from vidtag_cli.bundle.integrity import verify_bundle
-from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.engines.registry import open_engine
 from vidtag_cli.errors import ModelError, OutputError
 
@@ -150,16 +150,20 @@ def test_the_runtime_walks_the_whole_way(flyover_export, flyover_model, frame_si
     assert np.allclose(refined, wanted.numpy(), atol=1e-5)
 
 
-def test_a_taken_name_needs_force(flyover_export, flyover_model, flyover_config, flyover_parts):
+def write(run, out, force=False):
+    return write_bundle(TrainedModel(run, read_about("flyover")), out, force=force)
+
+
+def test_a_name_in_use_needs_force(flyover_export, flyover_run):
     bundle, _ = flyover_export
     with pytest.raises(OutputError, match="--force"):
-        export_bundle(flyover_model, flyover_config, bundle.path, **flyover_parts)
+        write(flyover_run, bundle.path)
 
 
-def test_a_folder_must_be_called_a_bundle(flyover_model, flyover_config, flyover_parts, tmp_path):
+def test_a_folder_must_be_called_a_bundle(flyover_run, tmp_path):
     for name in ("flyover", "..vidtag", "fly over.vidtag"):
         with pytest.raises(OutputError, match="NAME.vidtag"):
-            export_bundle(flyover_model, flyover_config, tmp_path / name, **flyover_parts)
+            write(flyover_run, tmp_path / name)
 
 
 def copy_graphs(bundle):
@@ -175,29 +179,24 @@ def copy_graphs(bundle):
     return write
 
 
-def test_graphs_of_another_model_leave_nothing_behind(
-    flyover_export, flyover_model, flyover_config, flyover_parts, tmp_path, monkeypatch
-):
+def test_graphs_of_another_model_leave_nothing_behind(flyover_export, flyover_run, tmp_path, monkeypatch):
     bundle, _ = flyover_export
     monkeypatch.setattr(export.bundle, "write_graphs", copy_graphs(bundle))
-    other = copy.deepcopy(flyover_model)
+    other = copy.deepcopy(flyover_run.model)
     with torch.no_grad():
         other.georefiner.embed_output.weight[:100] *= -1.0
     with pytest.raises(ModelError, match="georefiner.*does not give what torch gives"):
-        export_bundle(other, flyover_config, tmp_path / "other.vidtag", **flyover_parts)
+        write(dataclasses.replace(flyover_run, model=other), tmp_path / "other.vidtag")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_force_replaces_the_whole_folder(
-    flyover_export, flyover_model, flyover_config, flyover_parts, tmp_path, monkeypatch
-):
+def test_force_replaces_the_whole_folder(flyover_export, flyover_run, tmp_path, monkeypatch):
     bundle, _ = flyover_export
     monkeypatch.setattr(export.bundle, "write_graphs", copy_graphs(bundle))
     out = tmp_path / "second.vidtag"
     out.mkdir()
     (out / "stale.onnx").write_bytes(b"")
-    made, _ = export_bundle(flyover_model, flyover_config, out, force=True, **flyover_parts)
+    made, _ = write(flyover_run, out, force=True)
     assert made.name == "second"
     assert not (out / "stale.onnx").exists()
     assert list(tmp_path.iterdir()) == [out]
-    assert load_bundle(out).contract.graphs["tempgeo"].sha256 == bundle.contract.graphs["tempgeo"].sha256

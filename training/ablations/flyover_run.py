@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from training.checkpoint import load_weights
-from training.config import TrainingConfig, config_from_json, load_config
+from training.config import TrainingConfig, load_config
 from training.features.clips import ClipBatch, draw_frames
 from training.features.listing import CacheIdentity
 from training.features.store import open_cache
@@ -19,10 +19,13 @@ from training.flyover.backbones import BranchHeads, build_branch_heads
 from training.flyover.evaluate import REGIONS
 from training.flyover.features import FeatureStore, open_features
 from training.flyover.imagery import STYLES
+from training.run.folder import RunFolder, has_config, read_config
 from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.geo.grid import KM_PER_DEGREE
 
-HEADS_FILE, LOCATIONS_FILE = "heads.safetensors", "locations.safetensors"
+ANTIMERIDIAN = "antimeridian"
+_ACROSS = ("test", "fiji", "chukotka")
+"""Sets of flights of which some come near 180 degrees."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,8 +54,8 @@ def open_run(folder: Path, sets: Sequence[str], preset: str | None = None) -> Fl
             f"{folder}: its features have {', '.join(map(str, sorted(columns)))} columns, preset {config.name} has "
             f"{config.model.feature_dim}; give --preset of the run"
         )
-    heads, locations = build_branch_heads(config), _load(folder / LOCATIONS_FILE)
-    heads.load_state_dict(_load(folder / HEADS_FILE))
+    heads, locations = build_branch_heads(config), _load(folder, "locations")
+    heads.load_state_dict(_load(folder, "heads"))
     train = flights["train"].identity
     hashes = {
         "features": f"{train.weights} {train.listing}",
@@ -63,19 +66,19 @@ def open_run(folder: Path, sets: Sequence[str], preset: str | None = None) -> Fl
 
 
 def _config_of(folder: Path, preset: str | None) -> TrainingConfig:
-    stored = folder / "final" / "config.json"
-    if preset is None and stored.is_file():
-        return config_from_json(stored.read_text("utf-8"), str(stored))
+    if preset is None and has_config(folder):
+        return read_config(folder)
     return load_config(preset or "flyover")
 
 
-def _load(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
+def _load(folder: Path, stage: str) -> dict[str, Tensor]:
+    run = RunFolder(folder)
+    if not run.is_done(stage):
         raise InputError(
-            f"{path}: missing: not a flyover run, or it is not that far yet; make it with "
-            f"'python -m training flyover --out {path.parent}'"
+            f"{run.weights(stage)}: missing: not a flyover run, or it is not that far yet; make it with "
+            f"'python -m training flyover --out {folder}'"
         )
-    return load_weights(path)
+    return load_weights(run.weights(stage))
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:
@@ -83,11 +86,6 @@ def _digest(weights: Mapping[str, Tensor]) -> str:
     for name, value in sorted(weights.items()):
         digest.update(name.encode() + value.detach().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-ANTIMERIDIAN = "antimeridian"
-_ACROSS = ("test", "fiji", "chukotka")
-"""Sets of flights of which some come near 180 degrees."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +105,7 @@ class FlightSet:
 
 def open_flight_set(run: Path, name: str) -> FlightSet:
     """Return a finished set of flights of a flyover run; raises InputError when the run has not cached it."""
-    folder = run / "features" / name
+    folder = RunFolder(run).features(name)
     try:
         cache = open_cache(folder)
         return FlightSet(name, tuple(clip.key for clip in cache.listing.clips), open_features(folder), cache.identity)

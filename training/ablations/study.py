@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from training.evaluation.predictions import Predictions
 from training.flyover.flights import SPACING_KM, flyover_gallery
 from training.model.vidtag import VidTag
 from vidtag_cli.errors import UsageError
+from vidtag_cli.files import replace_file
 
 _log = logging.getLogger("training")
 
@@ -119,10 +119,7 @@ def _write(plan: AblationPlan, rows: Sequence[AblationRow], scores: Scores, reco
     verdicts = [judge(claim, scores.get(claim.subset, {})) for claim in plan.claim]
     titles = {row.name: row.title for row in rows}
     write_json(out / "ablations.json", study_document(record, plan, scores, verdicts, titles))
-    path = out / "ablations.md"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(study_markdown(record, plan, scores, verdicts, titles), "utf-8")
-    os.replace(temporary, path)
+    replace_file(out / "ablations.md", study_markdown(record, plan, scores, verdicts, titles).encode())
 
 
 def _errors(predicted: Answers, chosen: Sequence[tuple[str, np.ndarray]]) -> FlightErrors:

@@ -11,8 +11,7 @@ import torch
 
 from training.calibration.circles import measure_circles, radius_tables
 from training.calibration.paths import PathStep, decode_paths, fit_paths
-from training.features.clips import ClipBatch, branch_features
-from training.flyover.features import FeatureStore
+from training.features.clips import Clips, branch_features
 from training.model.vidtag import VidTag
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.gallery.build import build_gallery
@@ -79,8 +78,8 @@ class Evidence:
 
 def calibrate_on_clips(
     model: VidTag,
-    calibration: ClipBatch | FeatureStore,
-    test: ClipBatch | FeatureStore,
+    calibration: Clips,
+    test: Clips,
     domain: DomainModel,
     gallery: Gallery,
     plan: CalibrationPlan,
@@ -147,7 +146,7 @@ def open_torch_gallery(
 
 
 @torch.no_grad()
-def locate_clips(model: VidTag, clips: ClipBatch | FeatureStore, gallery: Gallery) -> LocatedClips:
+def locate_clips(model: VidTag, clips: Clips, gallery: Gallery) -> LocatedClips:
     """Return both phases' answers for clips, as the runtime finds them: GeoRefiner starts from embeddings of the
     gallery.
     """
@@ -168,9 +167,7 @@ def locate_clips(model: VidTag, clips: ClipBatch | FeatureStore, gallery: Galler
 
 
 @torch.no_grad()
-def _best_posterior_scale(
-    model: VidTag, gallery: Gallery, located: LocatedClips, clips: ClipBatch | FeatureStore
-) -> float:
+def _best_posterior_scale(model: VidTag, gallery: Gallery, located: LocatedClips, clips: Clips) -> float:
     """Return the factor on cosines under which the true places are most likely, by the mean log density per km2."""
     queries = located.embedding[:, ::4].reshape(-1, located.embedding.shape[-1])
     truth = torch.from_numpy(clips.latlon_deg[:, ::4].reshape(-1, 2)).to(model.log_logit_scale.device)
@@ -181,9 +178,7 @@ def _best_posterior_scale(
     return _SCALES[int(np.argmax(density))]
 
 
-def _gather(
-    gallery: Gallery, domain: DomainModel, located: LocatedClips, clips: ClipBatch | FeatureStore, scale: float
-) -> Evidence:
+def _gather(gallery: Gallery, domain: DomainModel, located: LocatedClips, clips: Clips, scale: float) -> Evidence:
     """Return the evidence of all frames, computed by the runtime's own functions."""
     queries = located.embedding.reshape(-1, located.embedding.shape[-1])
     _, best, summary = search_with_posterior(gallery, queries, 1, scale)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from training.evaluation.sections import (
     true_places,
 )
 from vidtag_cli.evaluation.bootstrap import RESAMPLES
+from vidtag_cli.files import replace_file
 
 
 def evaluate(
@@ -66,9 +66,7 @@ def evaluate(
 
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    replace_file(path, text.encode())
 
 
 def draw_figures(entries: Sequence[Entry], folder: Path, seed: int) -> list[Path]:

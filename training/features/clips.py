@@ -24,6 +24,16 @@ class ClipBatch:
     latlon_deg: np.ndarray
 
 
+class Clips(Protocol):
+    """Clips of equal length, all at hand: ``features`` (B, T, D) float16, true positions ``latlon_deg`` (B, T, 2)."""
+
+    @property
+    def features(self) -> np.ndarray: ...
+
+    @property
+    def latlon_deg(self) -> np.ndarray: ...
+
+
 class ClipSource(Protocol):
     """Clips counted from 0, each giving T frames whenever it is asked; ``rng`` decides which of them."""
 

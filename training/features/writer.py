@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from training.checkpoint import write_json
 from training.features.listing import CacheIdentity, CacheListing, require_same
 from training.features.store import CACHE_FILE, Journal, read_cache_json, read_journal, shard_path
 from vidtag_cli.errors import InputError
+from vidtag_cli.files import exclusive_lock
 
 ROWS_PER_SHARD = 262_144
 """940 MB at 1792 columns: a file that copies in one go, and few enough of them to keep all open."""
@@ -71,10 +71,10 @@ def open_writer(
     Raises InputError when the folder holds a cache of another identity or another process is writing it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # falls with the process, however it ends
-        except OSError as error:
+            held.enter_context(exclusive_lock(folder / "lock"))
+        except BlockingIOError as error:
             raise InputError(f"{folder}: another process is writing this cache; wait for it") from error
         if (folder / CACHE_FILE).is_file():
             stored, rows_per_shard = read_cache_json(folder)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 from vidtag_cli.errors import UsageError
+from vidtag_cli.files import replace_file
 
 LOG_FILE = "log.csv"
 
@@ -60,9 +60,7 @@ def _take_back(path: Path, name: str, done: int) -> None:
     lines = path.read_text("utf-8").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and not _is_later(line, name, done)]
     if kept != lines:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text("".join(kept), "utf-8")
-        os.replace(temporary, path)
+        replace_file(path, "".join(kept).encode())
 
 
 def _is_later(line: str, name: str, done: int) -> bool:

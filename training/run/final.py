@@ -1,26 +1,24 @@
-"""What training leaves for evaluation and export: the folder ``final`` of a run."""
+"""What training leaves for evaluation and export: the contents of the folder ``final`` of a run."""
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from training.calibration.calibrate import CalibrationPlan, calibrate_on_clips, locate_clips, open_torch_gallery
-from training.checkpoint import WEIGHTS_FILE, save_weights, write_json
-from training.config import TrainingConfig, config_json
+from training.config import TrainingConfig
 from training.evaluation.predictions import PredictionInfo, join_clips
 from training.evaluation.score import score_predictions
 from training.features.encode import ReadFrames
 from training.features.held_out import HeldOutClips, SplitSamples, held_out_clips
 from training.features.store import FeatureCache
 from training.model.vidtag import VidTag
+from training.run.folder import FinishedRun, RunFolder, Splits, domain_arrays, write_run
 from training.run.reference_gallery import reference_gallery
 from vidtag_cli.gallery.store import Gallery
-from vidtag_cli.pipeline.domain import DomainModel, fit_domain_model
+from vidtag_cli.pipeline.domain import fit_domain_model
 
 _log = logging.getLogger("training")
 
@@ -40,48 +38,54 @@ def write_final(
     caches: Mapping[str, FeatureCache],
     clips: Mapping[str, np.ndarray],
     read: ReadFrames,
-    final: Path,
+    run: RunFolder,
 ) -> None:
     """Write weights, configuration, gallery, domain, splits, some pictures to compare engines on, and what the held-out
     sequences say: calibration and metrics. A bundle is made from these.
     """
-    save_weights(final / WEIGHTS_FILE, model.state_dict())
-    (final / "config.json").write_text(config_json(config) + "\n", "utf-8")
     rows = {name: _training_rows(caches[name], chosen) for name, chosen in clips.items()}
-    places = np.concatenate([caches[name].listing.latlon_deg[found] for name, found in rows.items()])
+    places = np.concatenate([caches[name].listing.latlon_deg[own] for name, own in rows.items()])
     grid = config.gallery
-    gallery = reference_gallery(places, grid.spacing_km, grid.padding_km)
-    np.save(final / "gallery_latlon.npy", gallery)
-    features = np.concatenate([caches[name].rows(_thinned(found, _DOMAIN_ROWS)) for name, found in rows.items()])
+    places_deg = reference_gallery(places, grid.spacing_km, grid.padding_km)
+    features = np.concatenate([caches[name].rows(_thinned(own, _DOMAIN_ROWS)) for name, own in rows.items()])
     domain = fit_domain_model(features.astype(np.float32))
-    np.savez(final / "domain.npz", mean=domain.mean, whitening=domain.whitening)
-    write_json(final / "splits.json", {
+    held_out = held_out_clips(sets, caches, config.clips.frames, config.model.feature_dim)
+    gallery = open_torch_gallery(model, places_deg, run.calibration_gallery)
+    plan = CalibrationPlan(place_radius_km=_PLACE_SPACINGS * grid.spacing_km)
+    finished = FinishedRun(
+        config=config,
+        model=model,
+        gallery_latlon_deg=places_deg,
+        calibration=calibrate_on_clips(model, held_out.calibration, held_out.test, domain, gallery, plan),
+        domain_arrays=domain_arrays(domain),
+        metrics=_metrics(model, held_out, gallery),
+        parity_frames_rgb=_pictures(config, sets, caches, clips, read),
+    )
+    write_run(run, finished, _splits(sets, caches, clips))
+    _log.info("%s: trained and measured; 'python -m export bundle' takes it from here", run.final)
+
+
+def _splits(
+    sets: Mapping[str, SplitSamples], caches: Mapping[str, FeatureCache], clips: Mapping[str, np.ndarray]
+) -> Splits:
+    return {
         name: {
             "train": sorted(caches[name].listing.clips[clip].key for clip in clips[name]),
-            "held_out": sorted(each.key for each in split.samples if each.key not in split.train_keys),
+            "held_out": sorted(sample.key for sample in split.samples if sample.key not in split.train_keys),
         }
         for name, split in sets.items()
-    })  # fmt: skip
+    }
+
+
+def _pictures(
+    config: TrainingConfig, sets: Mapping[str, SplitSamples], caches: Mapping[str, FeatureCache],
+    clips: Mapping[str, np.ndarray], read: ReadFrames,
+) -> np.ndarray:  # fmt: skip
+    """Return the first frames (T, S, S, 3) uint8 of the first sequence that trained."""
     name = next(iter(clips))
     key = caches[name].listing.clips[clips[name][0]].key
-    sample = next(each for each in sets[name].samples if each.key == key)
-    np.save(final / "parity_frames.npy", read(sample, np.arange(config.clips.frames), config.model.frame_size_px))
-    held_out = held_out_clips(sets, caches, config.clips.frames, config.model.feature_dim)
-    _write_measured(model, config, held_out, domain, gallery, final)
-    _log.info("%s: trained and measured; 'python -m export bundle' takes it from here", final)
-
-
-def _write_measured(
-    model: VidTag, config: TrainingConfig, held_out: HeldOutClips, domain: DomainModel, gallery_latlon_deg: np.ndarray,
-    final: Path,
-) -> None:  # fmt: skip
-    """Write the calibration, and the metrics of all held-out clips: places without abstention were not fitted to."""
-    folder = final.parent / "calibration_gallery"
-    gallery = open_torch_gallery(model, gallery_latlon_deg, folder)
-    plan = CalibrationPlan(place_radius_km=_PLACE_SPACINGS * config.gallery.spacing_km)
-    calibration = calibrate_on_clips(model, held_out.calibration, held_out.test, domain, gallery, plan)
-    write_json(final / "calibration.json", dataclasses.asdict(calibration))
-    write_json(final / "metrics.json", _metrics(model, held_out, gallery))
+    sample = next(sample for sample in sets[name].samples if sample.key == key)
+    return read(sample, np.arange(config.clips.frames), config.model.frame_size_px)
 
 
 def _metrics(model: VidTag, held_out: HeldOutClips, gallery: Gallery) -> dict[str, float]:

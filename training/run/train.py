@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.checkpoint import load_weights, save_weights, write_json
 from training.config import TrainingConfig, config_json
 from training.data.sample import Sample
 from training.features.clips import DrawnClips, JoinedClips
@@ -31,7 +30,7 @@ from training.phases.execution import Execution, stoppable
 from training.phases.phase_one import check_division, train_phase_one
 from training.phases.phase_two import train_phase_two
 from training.run.final import write_final
-from vidtag_cli.errors import InputError
+from training.run.folder import RunFolder
 
 _log = logging.getLogger("training")
 
@@ -65,22 +64,23 @@ def train_model(
     InputError that says why when there is too little to train from.
     """
     _check_at_once(config, sets, execution)
+    run = RunFolder(out)
     record: dict[str, object] = {"preset": json.loads(config_json(config)), "torch": torch.__version__}
     encoder = published_encoder(config, sources, record) if execution.ranks.is_first else None
     caches = cache_sets(encoder, sets, cache, encoding, config, read, execution)
     clips = choose_training_clips(config, sets, caches)
     record["data"] = _describe(caches, clips, config.clips.frames)
     if execution.ranks.is_first:
-        _check_record(out / "run.json", record)
+        run.write_record(record)
     source = JoinedClips(tuple(DrawnClips(caches[name], chosen, config.clips.frames) for name, chosen in clips.items()))
     torch.manual_seed(config.seed)
     model = build_heads(config.model, encoder or DualFrameEncoder(torch.nn.Identity(), torch.nn.Identity()))
     if config.model.location.start == "geoclip":
         start_from_geoclip(model, config.model.location.sigmas, sources.geoclip)
     with stoppable() as request:
-        train_phases(model, config, source, out, dataclasses.replace(execution, stop=request))
+        train_phases(model, config, source, run, dataclasses.replace(execution, stop=request))
     if execution.ranks.is_first:
-        write_final(model, config, sets, caches, clips, read, out / "final")
+        write_final(model, config, sets, caches, clips, read, run)
 
 
 def _check_at_once(config: TrainingConfig, sets: Mapping[str, SplitSamples], execution: Execution) -> None:
@@ -103,30 +103,31 @@ def _check_at_once(config: TrainingConfig, sets: Mapping[str, SplitSamples], exe
         check_division(recipe.over(sum(counts.values())), execution)
 
 
-def train_phases(model: VidTag, config: TrainingConfig, source: JoinedClips, out: Path, execution: Execution) -> None:
+def train_phases(
+    model: VidTag, config: TrainingConfig, clips: JoinedClips, run: RunFolder, execution: Execution
+) -> None:
     """Run both phases, in place; each ends with its weights on the half-precision grid, so that a bundle loses none."""
 
     def one() -> None:
-        train_phase_one(model, config.phase_one, source, out / "phase_one", config.seed, execution=execution)
+        train_phase_one(model, config.phase_one, clips, run.stage("phase_one"), config.seed, execution=execution)
 
     def two() -> None:
         train_phase_two(
-            model, config.phase_two, config.noise, source, out / "phase_two", config.seed, execution=execution
+            model, config.phase_two, config.noise, clips, run.stage("phase_two"), config.seed, execution=execution
         )
 
     for name, phase in (("phase_one", one), ("phase_two", two)):
-        finished = out / f"{name}.safetensors"
-        is_done = finished.is_file()
+        is_done = run.is_done(name)
         execution.ranks.wait()  # all have looked before the first writes
         if is_done:
-            _load_heads(model, finished)
+            run.load_heads(name, model)
             continue
         phase()
         for part_name, part in model.named_children():
             if part_name != "dual_encoder":
                 round_weights_(part)
         if execution.ranks.is_first:
-            save_weights(finished, _heads(model))
+            run.save_heads(name, model)
 
 
 def choose_training_clips(
@@ -214,26 +215,3 @@ def _describe(
             "training": len(clips[name]), "unreadable": len(cache.failed), "too_short": short,
         }  # fmt: skip
     return described
-
-
-def _check_record(path: Path, record: dict[str, object]) -> None:
-    """Write what the run is made from, or raise InputError when the folder holds a run of something else."""
-    if path.is_file():
-        stored = json.loads(path.read_text("utf-8"))
-        wanted = json.loads(json.dumps(record))
-        differing = [key for key in wanted if key != "torch" and stored.get(key) != wanted[key]]
-        if differing:
-            raise InputError(f"{path}: this run was begun with another {', '.join(differing)}; give another --out")
-        return
-    write_json(path, record)
-
-
-def _heads(model: VidTag) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("dual_encoder.")}
-
-
-def _load_heads(model: VidTag, path: Path) -> None:
-    loaded = model.load_state_dict(load_weights(path), strict=False)
-    missing = [name for name in loaded.missing_keys if not name.startswith("dual_encoder.")]
-    if missing or loaded.unexpected_keys:
-        raise InputError(f"{path}: not of this preset: missing {missing}, unexpected {loaded.unexpected_keys}")

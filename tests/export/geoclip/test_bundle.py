@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from export.bundle import read_about, write_bundle
 from export.geoclip import tower as geoclip_tower
-from export.geoclip.bundle import export_geoclip
+from export.geoclip.bundle import PublicWeights
 from export.geoclip.release import merge_repeats, published_rows, read_release
 from export.geoclip.tower import read_clip_tower, tower_state
 from export.parity.cases import synthetic_frames
@@ -81,7 +82,8 @@ def release(rows):
 @pytest.fixture(scope="module")
 def exported(clip_folder, release, tmp_path_factory):
     out = tmp_path_factory.mktemp("bundle") / "small.vidtag"
-    return export_geoclip(read_clip_tower(str(clip_folder)), release, out)
+    source = PublicWeights(read_clip_tower(str(clip_folder)), release, read_about("geoclip"))
+    return write_bundle(source, out, force=False)
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +190,7 @@ def test_engines_without_float64_find_their_location_encoder(exported):
 def test_a_taken_name_is_refused_before_any_work(exported):
     bundle, _ = exported
     with pytest.raises(OutputError, match="--force"):
-        export_geoclip(None, None, bundle.path)
+        write_bundle(PublicWeights(None, None, read_about("geoclip")), bundle.path, force=False)
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from export.parity.places import place_shift
-from export.parity.reference import ParityReference
+from export.parity.reference import ParityReference, place_shift
 from training.model.location_encoder import LocationEncoder
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.sphere import destination_latlon

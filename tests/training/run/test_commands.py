@@ -10,7 +10,7 @@ from small_preset import save_backbones, small_preset
 from typer.testing import CliRunner
 
 from export.__main__ import app as export_app
-from export.about_model import ABOUT_FOLDER
+from export.bundle import ABOUT_FOLDER
 from training.__main__ import app
 from training.config import load_config
 from training.evaluation.predictions import load_predictions

@@ -1,4 +1,4 @@
-"""From a run's folder to a bundle, as the command does it."""
+"""What a run leaves behind, and what is said of a folder that is none."""
 
 import dataclasses
 import json
@@ -6,46 +6,57 @@ import json
 import numpy as np
 import pytest
 import torch
-from typer.testing import CliRunner
+from small_preset import small_preset
 
-import export.bundle
-from export.__main__ import app
-from export.about_model import ABOUT_FOLDER, read_about
-from export.graphs.graph_files import GraphFile
-from training.checkpoint import save_weights
-from training.config import PRESET_FOLDER, config_json
-from training.run.folder import read_run
+from training.config import config_json
+from training.model.vidtag import build_model
+from training.run.folder import FinishedRun, RunFolder, read_run, write_run
+from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.errors import InputError
 
 
+@pytest.fixture(scope="module")
+def finished():
+    config = small_preset()
+    width = config.model.feature_dim
+    torch.manual_seed(0)
+    return FinishedRun(
+        config=config, model=build_model(config.model).eval(), gallery_latlon_deg=np.array([[1.0, 2.0], [3.0, -180.0]]),
+        calibration=Calibration({"posterior_scale": 20.0}, {"levels": [0.5, 0.95]}, "made up", {"coverage95": 0.95}),
+        domain_arrays={"mean": np.zeros(width, np.float32), "whitening": np.eye(width, dtype=np.float32)},
+        metrics={"median_km": 75.0}, parity_frames_rgb=None,
+    )  # fmt: skip
+
+
 @pytest.fixture
-def run_folder(flyover_model, flyover_config, flyover_parts, tmp_path):
+def run_folder(finished, tmp_path):
     """Return a folder as training leaves it."""
-    final = tmp_path / "run" / "final"
-    save_weights(final / "weights.safetensors", flyover_model.state_dict())
-    (final / "config.json").write_text(config_json(flyover_config), "utf-8")
-    (final / "calibration.json").write_text(json.dumps(dataclasses.asdict(flyover_parts["calibration"])), "utf-8")
-    (final / "metrics.json").write_text(json.dumps(flyover_parts["metrics"]), "utf-8")
-    np.save(final / "gallery_latlon.npy", flyover_parts["gallery_latlon_deg"])
-    np.savez(final / "domain.npz", **flyover_parts["domain_arrays"])
+    write_run(RunFolder(tmp_path / "run"), finished)
     return tmp_path / "run"
 
 
-def test_a_run_reads_back(run_folder, flyover_model, flyover_config, flyover_parts):
+def test_a_run_reads_back(run_folder, finished):
     run = read_run(run_folder)
-    assert run.config == flyover_config
-    assert run.calibration == flyover_parts["calibration"]
-    assert run.metrics == flyover_parts["metrics"]
-    assert np.array_equal(run.gallery_latlon_deg, flyover_parts["gallery_latlon_deg"])
+    assert run.config == finished.config
+    assert run.calibration == finished.calibration
+    assert run.metrics == finished.metrics
+    assert np.array_equal(run.gallery_latlon_deg, finished.gallery_latlon_deg)
     assert set(run.domain_arrays) == {"mean", "whitening"}
     assert run.parity_frames_rgb is None
     state = run.model.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in flyover_model.state_dict().items())
+    assert all(torch.equal(value, state[name]) for name, value in finished.model.state_dict().items())
     assert not run.model.training
 
 
-def test_the_folder_of_the_final_model_will_do(run_folder):
-    assert read_run(run_folder / "final").config.name == "flyover"
+def test_pictures_read_back(finished, tmp_path):
+    frames_rgb = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    write_run(RunFolder(tmp_path), dataclasses.replace(finished, parity_frames_rgb=frames_rgb), results="# Results\n")
+    assert np.array_equal(read_run(tmp_path).parity_frames_rgb, frames_rgb)
+    assert (tmp_path / "final" / "results.md").read_text("utf-8") == "# Results\n"
+
+
+def test_the_folder_of_the_final_model_will_do(run_folder, finished):
+    assert read_run(run_folder / "final").config.name == finished.config.name
 
 
 @pytest.mark.parametrize(
@@ -58,9 +69,10 @@ def test_a_missing_file_is_named(run_folder, name):
         read_run(run_folder)
 
 
-def test_weights_of_another_configuration_are_refused(run_folder, flyover_config):
-    smaller = dataclasses.replace(flyover_config, model=dataclasses.replace(flyover_config.model, stem_hidden=128))
-    (run_folder / "final" / "config.json").write_text(config_json(smaller), "utf-8")
+def test_weights_of_another_configuration_are_refused(run_folder, finished):
+    model = dataclasses.replace(finished.config.model, stem_hidden=2 * finished.config.model.stem_hidden)
+    other = dataclasses.replace(finished.config, model=model)
+    (run_folder / "final" / "config.json").write_text(config_json(other), "utf-8")
     with pytest.raises(InputError, match="not the weights of the configuration"):
         read_run(run_folder)
 
@@ -76,45 +88,3 @@ def test_pickled_arrays_are_not_opened(run_folder):
     np.save(run_folder / "final" / "gallery_latlon.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="not an array"):
         read_run(run_folder)
-
-
-def ready_graphs(bundle):
-    """Return a stand-in for the export: the bundle's own graphs, there already."""
-
-    def write(model, frame_size_px, folder, **options):
-        paths = [folder / graph.path.name for graph in bundle.graphs.values()]
-        for path, graph in zip(paths, bundle.graphs.values(), strict=True):
-            path.write_bytes(graph.path.read_bytes())
-        return [GraphFile(name, "fp32", (path,)) for name, path in zip(bundle.graphs, paths, strict=True)]
-
-    return write
-
-
-def test_the_commands_make_a_bundle_and_compare_it(run_folder, flyover_export, tmp_path, monkeypatch):
-    bundle, _ = flyover_export
-
-    monkeypatch.setattr(export.bundle, "write_graphs", ready_graphs(bundle))
-    out = tmp_path / "made.vidtag"
-    made = CliRunner().invoke(app, ["bundle", str(run_folder), "--out", str(out)], catch_exceptions=False)
-    assert made.exit_code == 0
-    assert "made.vidtag" in made.output
-    compared = CliRunner().invoke(app, ["parity", str(out), "--run", str(run_folder)], catch_exceptions=False)
-    assert compared.exit_code == 0
-    assert "georefiner" in compared.output
-
-
-@pytest.mark.parametrize("preset", sorted(path.stem for path in PRESET_FOLDER.glob("*.toml")))
-def test_every_preset_has_its_statements(preset):
-    about = read_about(preset)
-    assert about.data
-    assert about.licences
-    assert about.window_frames > about.overlap_frames
-
-
-def test_statements_are_read_strictly(tmp_path):
-    path = tmp_path / "about.toml"
-    path.write_text((ABOUT_FOLDER / "flyover.toml").read_text("utf-8") + '\nauthor = "me"\n', "utf-8")
-    with pytest.raises(InputError, match="author"):
-        read_about("flyover", path)
-    with pytest.raises(InputError, match="nobody"):
-        read_about("nobody")
