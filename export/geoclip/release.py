@@ -68,11 +68,6 @@ def published_embedding(encoder: Any, latlon_deg: np.ndarray) -> np.ndarray:
     return functional.normalize(encoder(torch.from_numpy(latlon_deg.astype(np.float32))), dim=1).numpy()
 
 
-def published_rows() -> np.ndarray:
-    """Return all rows (R, 2) float64 of the published gallery, repeats among them, in the order of the package."""
-    return read_rows(_package_folder() / _GALLERY_FILE)
-
-
 def read_rows(file: Path) -> np.ndarray:
     """Return the rows (R, 2) float64 of a CSV file with the columns LAT and LON.
 

@@ -64,16 +64,16 @@ class AngleTable(nn.Module):
         half_step = 0.5 / TABLE_STEPS_PER_DEG
         value, ahead, behind = (functions(at + shift) for shift in (0.0, half_step, -half_step))
         head = torch.round(value * HEAD_STEPS) / HEAD_STEPS
-        slope = (ahead - behind) / (2.0 * half_step)
+        derivative = (ahead - behind) / (2.0 * half_step)
         curve = (ahead - 2.0 * value + behind) / (2.0 * half_step**2)
-        self.register_buffer("rows", torch.stack([head, value - head, slope, curve], dim=-1).float())  # (R, F, 4)
+        self.register_buffer("rows", torch.stack([head, value - head, derivative, curve], dim=-1).float())  # (R, F, 4)
 
     def forward(self, high_deg: Tensor, low_deg: Tensor) -> list[SplitNumber]:
         row = torch.round(high_deg * TABLE_STEPS_PER_DEG)
         beyond_deg = (high_deg - row / TABLE_STEPS_PER_DEG) + low_deg  # the difference is exact
-        head, tail, slope, curve = self.rows[row.long() + self.middle_row].unbind(-1)  # (N, F) each
+        head, tail, derivative, curve = self.rows[row.long() + self.middle_row].unbind(-1)  # (N, F) each
         beyond = beyond_deg.unsqueeze(1)
-        tail = tail + beyond * (slope + beyond * curve)
+        tail = tail + beyond * (derivative + beyond * curve)
         return [SplitNumber(head[:, [i]], tail[:, [i]]) for i in range(head.shape[1])]
 
 

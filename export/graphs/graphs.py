@@ -137,11 +137,6 @@ def prepare_graph_(graph: nn.Module, frame_size_px: int, precision: Precision = 
     return halve_(graph) if precision == "fp16" else graph
 
 
-def exported_graphs(model: VidTag, frame_size_px: int, precision: Precision = "fp32") -> dict[str, nn.Module]:
-    """Return the four graphs of a model by name as they are exported, all at once; see :func:`exported_graph`."""
-    return {name: exported_graph(model, name, frame_size_px, precision) for name in reference_graphs(model)}
-
-
 def location_parts_graph(model: VidTag) -> nn.Module:
     """Return the location encoder for engines without float64, made from a copy."""
     encoder = copy.deepcopy(model.location_encoder).cpu().eval().requires_grad_(False)

@@ -124,13 +124,13 @@ def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: 
     east_deg = north_deg / np.cos(np.deg2rad(lat))
     columns = []
     for lat_step, lon_step in ((north_deg, 0.0 * lon), (0.0 * lat, east_deg)):
-        # Longitudes run on past 180: wrapped, the seam of an encoder would pass for a steep slope.
+        # Longitudes run on past 180: wrapped, the seam of an encoder would pass for a steep one.
         ahead, behind = (np.stack([lat + side * lat_step, lon + side * lon_step], -1) for side in (1.0, -1.0))
         with torch.no_grad():
             difference = exact(torch.from_numpy(ahead)) - exact(torch.from_numpy(behind))
         columns.append(difference.numpy() / (2.0 * _STEP_M))
-    slope = np.stack(columns, axis=-1)  # (N, E, 2) per metre
-    step_m = np.linalg.pinv(slope) @ change.astype(np.float64)[..., None]  # (N, 2, 1)
+    jacobian = np.stack(columns, axis=-1)  # (N, E, 2) per metre
+    step_m = np.linalg.pinv(jacobian) @ change.astype(np.float64)[..., None]  # (N, 2, 1)
     return np.linalg.norm(step_m[..., 0], axis=-1)
 
 

@@ -6,15 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch
-from torch import nn
 
-from export.graphs.graphs import exported_graph
-from export.graphs.half_precision import Precision
 from export.parity.cases import CLIP_SHAPES, MAX_FRAMES
 from export.parity.reference import EngineRun
-from training.model.vidtag import VidTag
-from vidtag_cli.bundle.contract import GRAPH_TENSORS
 from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.registry import open_engine
@@ -44,26 +38,6 @@ def engine_runner(graphs: Mapping[str, ModelGraph], engine: str, device: str | N
         yield run
     finally:
         _close(opened)
-
-
-def torch_runner(model: VidTag, frame_size_px: int, precision: Precision) -> EngineRun:
-    """Return a function that runs the graphs as they are exported, but in torch, with every rounding of half precision.
-
-    ONNX Runtime's CPU widens float16 to float32 between operators: this shows what an engine that does not will lose.
-    """
-    modules: dict[str, nn.Module] = {}
-
-    def run(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
-        if name not in modules:
-            modules.clear()
-            modules[name] = exported_graph(model, name, frame_size_px, precision)
-        wanted_inputs, wanted_outputs = GRAPH_TENSORS[name]
-        with torch.no_grad():
-            outputs = modules[name](*(torch.from_numpy(inputs[tensor.name]) for tensor in wanted_inputs))
-        found = outputs if isinstance(outputs, tuple) else (outputs,)
-        return {tensor.name: value.numpy() for tensor, value in zip(wanted_outputs, found, strict=True)}
-
-    return run
 
 
 def _close(opened: dict[str, Engine]) -> None:

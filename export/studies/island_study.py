@@ -124,7 +124,7 @@ def _location_run(graph: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _places() -> np.ndarray:
-    """Return places spread evenly over the Earth; an encoder's slope has no direction at the poles themselves."""
+    """Return places spread evenly over the Earth; an encoder's derivative has no direction at the poles themselves."""
     rng = np.random.default_rng(0)
     lat_deg = np.rad2deg(np.arcsin(rng.uniform(-0.999, 0.999, _PLACES)))
     return np.stack([lat_deg, rng.uniform(-180.0, 180.0, _PLACES)], axis=-1)

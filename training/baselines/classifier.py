@@ -50,10 +50,6 @@ class CellClassifier:
         nothing = np.zeros((0, len(self.partitions[-1])), np.float32)
         return np.concatenate([nothing, *self._blocks(features, scenes)])
 
-    def clip_class(self, features: FrameRows, scenes: np.ndarray | None = None) -> int:
-        """Return the finest cell with the largest mean probability over the frames (T, D) of a clip."""
-        return int(self.probabilities(features, scenes).mean(axis=0).argmax())
-
     @torch.no_grad()
     def _blocks(self, features: FrameRows, scenes: np.ndarray | None) -> Iterator[np.ndarray]:
         """Yield probabilities of so many frames at a time that they fit in memory beside thousands of cells."""

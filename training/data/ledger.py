@@ -38,15 +38,6 @@ class ScanReport:
         """Return how many times a finding was made, of one unit or of all."""
         return sum(found.count for found in self.findings if found.reason == reason and unit in (None, found.unit))
 
-    def unaccounted(self) -> dict[str, int]:
-        """Return found less kept less lost, by unit: empty unless the loader loses something silently."""
-        rest = Counter(self.found)
-        rest.subtract(self.kept)
-        for finding in self.findings:
-            if finding.is_loss:
-                rest[finding.unit] -= finding.count
-        return {unit: count for unit, count in rest.items() if count}
-
     def as_json(self) -> dict[str, Any]:
         """Return plain dictionaries and lists; the root is left out, for a path is the caller's business."""
         findings = [

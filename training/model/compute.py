@@ -74,7 +74,8 @@ def compute_report(config: ModelConfig, frames: int = 16) -> str:
 
 
 def _macs(run: Callable[[], object]) -> float:
-    # With slopes enabled: without them torch takes fused kernels for its transformer layers that no counter sees into.
+    # With gradients enabled: without them torch takes fused kernels for its transformer layers that no counter sees
+    # into.
     with FlopCounterMode(display=False) as counter, torch.enable_grad():
         run()
     return counter.get_total_flops() / 2.0

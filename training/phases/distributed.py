@@ -1,8 +1,8 @@
 """Data parallel training: what the ranks of a ``torchrun`` exchange.
 
 Every rank embeds its own share of the batch. The embeddings, a few megabytes, are gathered everywhere, every rank
-computes the loss of the whole similarity matrix, and keeps the slope of its own rows: exact, and nothing has to travel
-back. Slopes of the weights are summed over the ranks at the end of the step.
+computes the loss of the whole similarity matrix, and keeps the gradient of its own rows: exact, and nothing has to
+travel back. Gradients of the weights are summed over the ranks at the end of the step.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def gather_rows(own: Tensor, ranks: Ranks, total: int) -> Tensor:
 
 @torch.no_grad()
 def sum_gradients_(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
-    """Add up the slopes of all ranks, in place; the result is the same to the last bit on every rank."""
+    """Add up the gradients of all ranks, in place; the result is the same to the last bit on every rank."""
     if ranks.count == 1:
         return
     waiting = []
@@ -100,7 +100,7 @@ def sum_gradients_(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
 
 
 class _SumOverRanks(torch.autograd.Function):
-    """The sum of a tensor over all ranks; its slope is the sum of the slopes."""
+    """The sum of a tensor over all ranks; its gradient is the sum of the gradients."""
 
     @staticmethod
     def forward(context: object, own: Tensor) -> Tensor:
@@ -109,8 +109,8 @@ class _SumOverRanks(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(context: object, slope: Tensor) -> Tensor:
-        total = slope.clone()
+    def backward(context: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
         dist.all_reduce(total)
         return total
 

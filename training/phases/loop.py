@@ -22,7 +22,7 @@ LearningRate = Callable[[int], float]
 """Step number -> factor on the base learning rate."""
 
 Step = Callable[[int], dict[str, Tensor]]
-"""Step number -> named scalars; the one called ``loss`` is minimised. A step that has left its slopes in the weights
+"""Step number -> named scalars; the one called ``loss`` is minimised. A step that has left its gradients in the weights
 already, as one done in parts has, gives a loss without a graph."""
 
 

@@ -1,8 +1,8 @@
 """A contrastive step in parts: the whole similarity matrix, with the memory of a few clips.
 
-Embeddings are computed once without a graph, part by part; the loss of all of them together gives the slope of every
-embedding; then each part is computed again, with a graph, and sent its slopes. The weights get what one pass over the
-whole batch would give them (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
+Embeddings are computed once without a graph, part by part; the loss of all of them together gives the gradient of every
+embedding; then each part is computed again, with a graph, and sent its gradients. The weights get what one pass over
+the whole batch would give them (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited
 Setup").
 """
 
@@ -34,8 +34,8 @@ def loss_in_parts(
 ) -> Tensor:
     """Return the loss of the rows (total, E) of all sides on all ranks.
 
-    In one part on one rank it comes with its graph. Otherwise it comes without, and the slopes are in the weights.
-    ``loss_weights`` are those that the loss itself uses: every rank finds their whole slope.
+    In one part on one rank it comes with its graph. Otherwise it comes without, and the gradients are in the weights.
+    ``loss_weights`` are those that the loss itself uses: every rank finds their whole gradient.
     """
     if ranks.count == 1 and all(side.parts == 1 for side in sides):
         return loss(*(side.embed(0) for side in sides))
@@ -49,15 +49,15 @@ def loss_in_parts(
             weight.grad /= ranks.count
     for whole, side in zip(rows, sides, strict=True):
         if whole.grad is not None:
-            _send_slopes(side, whole.grad[ranks.share(side.total)])
+            _send_gradients(side, whole.grad[ranks.share(side.total)])
     return value.detach()
 
 
-def _send_slopes(side: Side, slopes: Tensor) -> None:
+def _send_gradients(side: Side, gradients: Tensor) -> None:
     begin = 0
     for part in range(side.parts):
         embedding = side.embed(part)
-        embedding.backward(slopes[begin : begin + len(embedding)])
+        embedding.backward(gradients[begin : begin + len(embedding)])
         begin += len(embedding)
 
 

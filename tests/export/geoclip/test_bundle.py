@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from export.bundle import read_about, write_bundle
 from export.geoclip import tower as geoclip_tower
 from export.geoclip.bundle import PublicWeights
-from export.geoclip.release import merge_repeats, published_rows, read_release
+from export.geoclip.release import merge_repeats, read_release, read_rows
 from export.geoclip.tower import read_clip_tower, tower_state
 from export.parity.cases import synthetic_frames
 from export.studies.geoclip_comparison import (
@@ -66,7 +67,7 @@ def clip_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def rows(published):
     """Return twelve hundred European rows of the package's gallery, most of them repeats, in the package's order."""
-    every = published_rows()
+    every = read_rows(Path(published.__file__).parent / "model" / "gps_gallery" / "coordinates_100K.csv")
     europe = every[(np.abs(every[:, 0] - 48.0) < 12.0) & (np.abs(every[:, 1] - 8.0) < 18.0)]
     _, inverse, count = np.unique(europe, axis=0, return_inverse=True, return_counts=True)
     is_repeated = count[inverse.ravel()] > 1

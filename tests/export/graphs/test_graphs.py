@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from export.graphs.graphs import ChannelAffine, exported_graphs, graph_sizes, reference_graphs
+from export.graphs.graphs import ChannelAffine, exported_graph, graph_sizes, reference_graphs
 from vidtag_cli.bundle.contract import GRAPHS_OF_KIND
 
 HALF = 0.03
@@ -14,6 +14,10 @@ HALF = 0.03
 
 WRITTEN_OUT_NORM = 1e-5
 """The factor of a batch norm, computed in float64 and rounded once, against torch's float32, values up to 10."""
+
+
+def exported_graphs(model, frame_size_px, precision="fp32"):
+    return {name: exported_graph(model, name, frame_size_px, precision) for name in reference_graphs(model)}
 
 
 @pytest.mark.parametrize(("norm", "shape"), [(nn.BatchNorm1d(6), (5, 6)), (nn.BatchNorm2d(6), (5, 6, 3, 4))])

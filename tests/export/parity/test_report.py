@@ -141,7 +141,8 @@ def test_the_seam_of_an_encoder_is_no_slope():
     start = np.array([[10.0, 179.999_999]])  # the derivative's step to the east ends beyond 180
     moved = destination_latlon(start, 270.0, 0.3)
     change = (encoder(torch.from_numpy(moved)) - encoder(torch.from_numpy(start))).numpy()
-    # Not LINEAR: a kink of a ReLU lies between. Taken across the seam, the slope would be thousands of times steeper.
+    # Not LINEAR: a kink of a ReLU lies between. Taken across the seam, the derivative would be thousands of times
+    # steeper.
     assert equivalent_step_m(encoder, start, change)[0] == pytest.approx(300.0, rel=0.1)
 
 

@@ -69,13 +69,6 @@ def test_each_head_learns_where_pictures_are(toy, name, tmp_path):
         assert np.median(haversine_km(located, test_latlon)) < 150.0  # a cell of level 6 is some 120 km wide
 
 
-def test_a_clip_is_where_its_frames_agree(toy):
-    partitions = partitions_of(toy, (6,))
-    classifier = CellClassifier(FlatHead(FEATURES, len(partitions[0])), tuple(partitions))
-    frames = toy[1][0][:9]
-    assert classifier.clip_class(frames) == classifier.probabilities(frames).sum(axis=0).argmax()
-
-
 def trained_head(toy, folder, seed, steps=5, stop_after=None):
     """Return a head's weights after some steps, in one go or stopped in between as a kill would."""
     partitions = partitions_of(toy, (6,))

@@ -28,8 +28,8 @@ def test_no_mask_hides_the_future(refiner):
     features = torch.randn(1, 5, 32, requires_grad=True)
     queries = torch.randn(1, 5, 16, requires_grad=True)
     first = refiner(features, queries)[0, 0]
-    for slope in torch.autograd.grad(first @ torch.randn(16), (features, queries)):
-        assert (slope[0].abs().amax(-1) > 0).all()
+    for gradient in torch.autograd.grad(first @ torch.randn(16), (features, queries)):
+        assert (gradient[0].abs().amax(-1) > 0).all()
 
 
 def test_both_sides_have_positions(refiner):

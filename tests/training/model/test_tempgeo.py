@@ -68,8 +68,8 @@ def test_every_frame_sees_every_other():
     model = small_tempgeo()
     features = torch.randn(1, 6, 32, requires_grad=True)
     for frame in (0, 5):
-        (slope,) = torch.autograd.grad(model(features)[0, frame].sum(), features)
-        assert (slope[0].abs().amax(-1) > 0).all()
+        (gradient,) = torch.autograd.grad(model(features)[0, frame].sum(), features)
+        assert (gradient[0].abs().amax(-1) > 0).all()
 
 
 def test_clips_do_not_see_each_other():

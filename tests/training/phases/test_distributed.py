@@ -60,7 +60,7 @@ def test_both_end_with_the_same_weights(runs):
 
 
 def _means_nothing(name):
-    """A bias before a batch norm, and that of attention's keys, changes no output: its slope is rounding, which Adam
+    """A bias before a batch norm, and that of attention's keys, changes no output: its gradient is rounding, which Adam
     blows up to whole steps. The running means follow it.
     """
     return name in {f"0.tempgeo.stem.narrow.{layer}.bias" for layer in (1, 5)} or name.endswith(

@@ -88,7 +88,7 @@ def test_phase_two_sums_frames_and_videos():
     assert abs(refinement_loss(refined, truth) - wanted) < SLOW_AGREEMENT
 
 
-def test_the_slopes_are_those_of_the_values():
+def test_the_gradients_are_those_of_the_values():
     frames, locations = unit(4, 3).requires_grad_(), unit(5, 3)[:4].detach().requires_grad_()
     scale = SCALE.clone().requires_grad_()
     assert torch.autograd.gradcheck(frame_to_location_loss, (frames, locations, scale, unit(2, 3).requires_grad_()))

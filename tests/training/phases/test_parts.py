@@ -1,4 +1,4 @@
-"""A step in parts: the loss and the slopes of one pass over the whole batch."""
+"""A step in parts: the loss and the gradients of one pass over the whole batch."""
 
 import dataclasses
 
@@ -24,8 +24,8 @@ TRAINED = 2e-5
 """float32 after three steps of at most 1e-3."""
 
 
-def slopes(count, loss_of):
-    """Return the loss and the slopes of two small networks whose rows pass in so many parts."""
+def gradients(count, loss_of):
+    """Return the loss and the gradients of two small networks whose rows pass in so many parts."""
     torch.manual_seed(0)
     networks = nn.ModuleList([nn.Linear(4, 6), nn.Linear(3, 6)]).double()
     scale = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
@@ -51,9 +51,9 @@ def slopes(count, loss_of):
     ],
 )
 def test_parts_give_what_one_pass_gives(count, loss_of):
-    (whole, whole_slopes), (split, split_slopes) = slopes(1, loss_of), slopes(count, loss_of)
+    (whole, whole_gradients), (split, split_gradients) = gradients(1, loss_of), gradients(count, loss_of)
     assert abs(whole - split) < ONE_PASS
-    for ours, theirs in zip(split_slopes, whole_slopes, strict=True):
+    for ours, theirs in zip(split_gradients, whole_gradients, strict=True):
         assert (ours - theirs).abs().max() < ONE_PASS
         assert theirs.abs().max() > 1e-3
 
@@ -82,7 +82,7 @@ def test_a_run_in_parts_is_the_run_in_one(tmp_path):
 
 
 def _means_nothing(name):
-    """Biases that change no output have no slope but rounding: before a batch norm, and of attention's keys."""
+    """Biases that change no output have no gradient but rounding: before a batch norm, and of attention's keys."""
     return (
         name.startswith("tempgeo.stem.narrow")
         and name.endswith(("1.bias", "5.bias", "running_mean"))
