@@ -65,13 +65,13 @@ def read_about(name: str, path: Path | None = None) -> AboutModel:
 
     Raises InputError when there is no such file or a key is missing, unknown or of the wrong type.
     """
-    chosen = path or ABOUT_FOLDER / f"{name}.toml"
+    file = path or ABOUT_FOLDER / f"{name}.toml"
     try:
-        return decode(AboutModel, tomllib.loads(chosen.read_text("utf-8")))
+        return decode(AboutModel, tomllib.loads(file.read_text("utf-8")))
     except FileNotFoundError as error:
-        raise InputError(f"{chosen}: nothing describes the model {name!r}; write it or give --about") from error
+        raise InputError(f"{file}: nothing describes the model {name!r}; write it or give --about") from error
     except (OSError, tomllib.TOMLDecodeError, ModelError) as error:
-        raise InputError(f"{chosen}: {error}") from error
+        raise InputError(f"{file}: {error}") from error
 
 
 class BundleSource(Protocol):

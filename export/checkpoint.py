@@ -40,11 +40,11 @@ def read_checkpoint(source: str) -> tuple[FinishedRun, AboutModel]:
     if not source.startswith(RANDOM_PREFIX):
         run = read_run(Path(source))
         return run, read_about(run.config.name)
-    found = _RANDOM.fullmatch(source)
-    if found is None:
+    match = _RANDOM.fullmatch(source)
+    if match is None:
         names = ", ".join(f"{RANDOM_PREFIX}{name}" for name in RANDOM_MODELS)
         raise InputError(f"{source}: random weights are {names}, each with :SEED if wanted")
-    return random_run(found[1], int(found[2] or 0)), _random_about(found[1])
+    return random_run(match[1], int(match[2] or 0)), _random_about(match[1])
 
 
 def random_config(name: str) -> TrainingConfig:

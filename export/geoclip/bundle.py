@@ -115,8 +115,8 @@ def _write_graphs(
     side = tower.image_size_px
     sizes = {"S": side, "E": _embed_dim(release)}
     for name, graph in reference_graphs(tower.visual, release.head, release.location_encoder).items():
-        wanted: Sequence[Precision] = ("fp32",) if name in SINGLE_PRECISION_GRAPHS else precisions
-        for index, precision in enumerate(wanted):
+        of_graph: Sequence[Precision] = ("fp32",) if name in SINGLE_PRECISION_GRAPHS else precisions
+        for index, precision in enumerate(of_graph):
             path = folder / (f"{name}.onnx" if index == 0 else f"{name}.{precision}.onnx")
             yield GraphFile(name, precision, export_onnx(name, exported_graph(graph, side, precision), path, sizes))
             gc.collect()  # the exporter's graphs hold the weights in circles; at full size that is gigabytes

@@ -43,11 +43,11 @@ class GeoClipReference:
         graph: str,
         inputs: Mapping[str, np.ndarray],
         expected: Mapping[str, np.ndarray],
-        found: Mapping[str, np.ndarray],
+        actual: Mapping[str, np.ndarray],
     ) -> PositionShift:
         """Return how far predictions move when an engine's outputs take the place of torch's."""
         # An image's embedding is searched as TempGeo's frame embedding is, and has the same name.
-        return self.places.shift("tempgeo" if graph == "image_encoder" else graph, inputs, expected, found)
+        return self.places.shift("tempgeo" if graph == "image_encoder" else graph, inputs, expected, actual)
 
 
 def geoclip_reference(tower: ClipTower, release: GeoClipRelease) -> GeoClipReference:

@@ -86,10 +86,10 @@ def merge_repeats(latlon_deg: np.ndarray) -> np.ndarray:
 
 
 def _package_folder() -> Path:
-    found = importlib.util.find_spec(PACKAGE)  # not imported: it would bring pandas and the whole of transformers
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(PACKAGE)  # not imported: it would bring pandas and the whole of transformers
+    if package is None or not package.submodule_search_locations:
         raise InputError(f"GeoCLIP's published weights are in the package {PACKAGE}: pip install {PACKAGE}")
-    return Path(found.submodule_search_locations[0]) / "model"
+    return Path(package.submodule_search_locations[0]) / "model"
 
 
 def _head(state: dict[str, Tensor]) -> nn.Sequential:

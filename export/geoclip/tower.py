@@ -130,9 +130,9 @@ def _check_normalisation(folder: Path) -> None:
     """Refuse a model that was trained on pixels normalised otherwise: CLIP's normalisation is part of the graph."""
     file = folder / PROCESSOR_FILE
     fields = _read_json(file) if file.is_file() else {}
-    for key, wanted in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD)):
-        if tuple(fields.get(key, wanted)) != wanted:
-            raise InputError(f"{file}: {key} is {fields[key]}, CLIP's is {list(wanted)}")
+    for key, expected in (("image_mean", CLIP_MEAN), ("image_std", CLIP_STD)):
+        if tuple(fields.get(key, expected)) != expected:
+            raise InputError(f"{file}: {key} is {fields[key]}, CLIP's is {list(expected)}")
 
 
 def _read_json(file: Path) -> dict[str, Any]:

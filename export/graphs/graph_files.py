@@ -60,8 +60,8 @@ def _each_graph_file(
 ) -> Iterator[GraphFile]:
     sizes = graph_sizes(model, frame_size_px)
     for name in reference_graphs(model):
-        wanted: Sequence[Precision] = ("fp32",) if name in SINGLE_PRECISION_GRAPHS else precisions
-        for index, precision in enumerate(wanted):
+        of_graph: Sequence[Precision] = ("fp32",) if name in SINGLE_PRECISION_GRAPHS else precisions
+        for index, precision in enumerate(of_graph):
             path = folder / (f"{name}.onnx" if index == 0 else f"{name}.{precision}.onnx")
             graph = exported_graph(model, name, frame_size_px, precision)
             # A graph in half precision has its weights in halves already.

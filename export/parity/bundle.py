@@ -34,15 +34,15 @@ def bundle_parity(
     """
     size_px = bundle.preprocess.frame_size_px
     cases = cases or tuple(edge_cases(reference, size_px, frames_rgb=frames_rgb, max_frames=max_frames))
-    wanted = precision or bundle.precisions()[0]
+    computed_in = precision or bundle.precisions()[0]
     has_float64 = engine == "onnxruntime"
-    with engine_runner(bundle.graphs_for(wanted, has_float64=has_float64), engine, device) as run:
-        report = check_parity(reference, run, cases, engine=engine, precision=wanted)
+    with engine_runner(bundle.graphs_for(computed_in, has_float64=has_float64), engine, device) as run:
+        report = check_parity(reference, run, cases, engine=engine, precision=computed_in)
         shift = _shift_of_places(reference, run, cases)
     results = report.results
     parts = [graph for graph in bundle.variants.get("location_encoder", ()) if graph.float64_as_parts]
     if has_float64 and parts:
-        results += _compare_parts(reference, parts[0], cases, engine, wanted, device)
+        results += _compare_parts(reference, parts[0], cases, engine, computed_in, device)
     return dataclasses.replace(report, results=results, place_shift=shift)
 
 
@@ -50,11 +50,11 @@ def _shift_of_places(reference: ParityReference, run: EngineRun, cases: Sequence
     """Return the movement under all graphs one after the other, on the largest batch of pictures as one clip."""
     largest = [case for case in cases if case.graph == "dual_encoder"][-1]
     outputs = (largest.expected or reference.run(largest.graph, largest.inputs), run(largest.graph, largest.inputs))
-    expected, found = (
+    expected, actual = (
         chain_embeddings(reference, runner, output["frame_features"])
         for runner, output in zip((reference.run, run), outputs, strict=True)
     )
-    return place_shift(reference, expected, found)
+    return place_shift(reference, expected, actual)
 
 
 def _compare_parts(

@@ -50,15 +50,15 @@ class ParityReference:
         wanted_inputs, wanted_outputs = GRAPH_TENSORS[graph]
         with torch.no_grad():
             outputs = self.graphs[graph](*(torch.from_numpy(inputs[tensor.name]) for tensor in wanted_inputs))
-        found = outputs if isinstance(outputs, tuple) else (outputs,)
-        return {tensor.name: value.numpy() for tensor, value in zip(wanted_outputs, found, strict=True)}
+        values = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {tensor.name: value.numpy() for tensor, value in zip(wanted_outputs, values, strict=True)}
 
     def shift(
         self,
         graph: str,
         inputs: Mapping[str, np.ndarray],
         expected: Mapping[str, np.ndarray],
-        found: Mapping[str, np.ndarray],
+        actual: Mapping[str, np.ndarray],
     ) -> PositionShift:
         """Return how far predictions move when an engine's outputs take the place of torch's.
 
@@ -66,16 +66,16 @@ class ParityReference:
         through torch's TempGeo as one clip. Others: the continuous position of their embedding, see :meth:`positions`.
         """
         if graph == "location_encoder":
-            change = found["location_embedding"] - expected["location_embedding"]
+            change = actual["location_embedding"] - expected["location_embedding"]
             return PositionShift(equivalent_step_m(self.location_encoder, inputs["latlon_deg"], change), 0)
         if graph == "dual_encoder":
             pair = [
                 self.run("tempgeo", {"frame_features": outputs["frame_features"][None]})["frame_embedding"]
-                for outputs in (expected, found)
+                for outputs in (expected, actual)
             ]
         else:
             name = "frame_embedding" if graph == "tempgeo" else "refined_embedding"
-            pair = [expected[name], found[name]]
+            pair = [expected[name], actual[name]]
         return self._shift_of_embeddings(*(embedding.reshape(-1, embedding.shape[-1]) for embedding in pair))
 
     def best_places(self, embedding: np.ndarray) -> np.ndarray:
@@ -90,18 +90,20 @@ class ParityReference:
         """
         vectors = unit_vector(self.gallery_latlon_deg)
         count = min(NEIGHBOUR_PLACES, len(vectors))
-        chosen = np.stack([np.argpartition(-(vectors @ vectors[index]), count - 1)[:count] for index in best])  # (N, K)
-        near = self.gallery_embedding[chosen].astype(np.float64)  # (N, K, E)
+        neighbours = np.stack(
+            [np.argpartition(-(vectors @ vectors[index]), count - 1)[:count] for index in best]
+        )  # (N, K)
+        near = self.gallery_embedding[neighbours].astype(np.float64)  # (N, K, E)
         cosines = np.einsum("ne,nke->nk", embedding.astype(np.float64), near)
         logits = self.logit_scale * cosines
         weights = np.exp(logits - logits.max(1, keepdims=True))
-        return latlon_from_unit_vector((weights[..., None] * vectors[chosen]).sum(1))
+        return latlon_from_unit_vector((weights[..., None] * vectors[neighbours]).sum(1))
 
-    def _shift_of_embeddings(self, expected: np.ndarray, found: np.ndarray) -> PositionShift:
+    def _shift_of_embeddings(self, expected: np.ndarray, actual: np.ndarray) -> PositionShift:
         best = self.best_places(expected)
         # The same neighbours for both: a tie between two cells is counted, and is no movement by a cell.
-        moved_km = haversine_km(self.positions(expected, best), self.positions(found, best))
-        return PositionShift(moved_km * 1000.0, int((best != self.best_places(found)).sum()))
+        moved_km = haversine_km(self.positions(expected, best), self.positions(actual, best))
+        return PositionShift(moved_km * 1000.0, int((best != self.best_places(actual)).sum()))
 
 
 def parity_reference(model: VidTag, gallery_latlon_deg: np.ndarray) -> ParityReference:
@@ -175,26 +177,26 @@ def chain_embeddings(reference: ParityReference, run: EngineRun, features: np.nd
     return run("georefiner", queries)["refined_embedding"][0]
 
 
-def place_shift(reference: ParityReference, expected: np.ndarray, found: np.ndarray) -> PlaceShift:
+def place_shift(reference: ParityReference, expected: np.ndarray, actual: np.ndarray) -> PlaceShift:
     """Return the movement of up to 2,000 gallery points under the difference of embeddings (T, E)."""
     gallery = reference.gallery_embedding
-    chosen = np.linspace(0, len(gallery) - 1, min(MAX_PLACES, len(gallery))).astype(np.int64)
-    error = (found.astype(np.float64) - expected)[np.arange(len(chosen)) % len(expected)]
-    exact = gallery[chosen].astype(np.float64)
+    sample = np.linspace(0, len(gallery) - 1, min(MAX_PLACES, len(gallery))).astype(np.int64)
+    error = (actual.astype(np.float64) - expected)[np.arange(len(sample)) % len(expected)]
+    exact = gallery[sample].astype(np.float64)
     moved = exact + error
     moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-    step_m = equivalent_step_m(reference.location_encoder, reference.gallery_latlon_deg[chosen], moved - exact)
+    step_m = equivalent_step_m(reference.location_encoder, reference.gallery_latlon_deg[sample], moved - exact)
     best = reference.best_places(moved.astype(np.float32))
     shares = np.percentile(step_m, _SHARES)
     return PlaceShift(
         frames=len(expected),
-        places=len(chosen),
-        cosine_min=float(_cosines(expected, found).min()),
+        places=len(sample),
+        cosine_min=float(_cosines(expected, actual).min()),
         p50_m=float(shares[0]),
         p95_m=float(shares[1]),
         p99_m=float(shares[2]),
         max_m=float(step_m.max()),
-        best_place_changed=float((best != chosen).mean()),
+        best_place_changed=float((best != sample).mean()),
     )
 
 

@@ -141,9 +141,9 @@ def _format_shift(shift: PlaceShift) -> str:
 
 def _compare(reference: ParityReference, engine_run: EngineRun, case: ParityCase) -> CaseResult:
     expected = case.expected or reference.run(case.graph, case.inputs)
-    found = engine_run(case.graph, case.inputs)
-    cosines = np.concatenate([_row_cosines(values, found[name]) for name, values in expected.items()])
-    shift = reference.shift(case.graph, case.inputs, expected, found)
+    actual = engine_run(case.graph, case.inputs)
+    cosines = np.concatenate([_row_cosines(values, actual[name]) for name, values in expected.items()])
+    shift = reference.shift(case.graph, case.inputs, expected, actual)
     return CaseResult(
         graph=case.graph,
         case=case.name,
@@ -156,9 +156,9 @@ def _compare(reference: ParityReference, engine_run: EngineRun, case: ParityCase
     )
 
 
-def _row_cosines(expected: np.ndarray, found: np.ndarray) -> np.ndarray:
+def _row_cosines(expected: np.ndarray, actual: np.ndarray) -> np.ndarray:
     """Return the cosine of every row (..., W), in float64: float32 cannot tell 0.9999999 from 1."""
-    if expected.shape != found.shape:
-        raise ValueError(f"the engine gave {found.shape} where torch gives {expected.shape}")
-    a, b = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (expected, found))
+    if expected.shape != actual.shape:
+        raise ValueError(f"the engine gave {actual.shape} where torch gives {expected.shape}")
+    a, b = (values.reshape(-1, values.shape[-1]).astype(np.float64) for values in (expected, actual))
     return (a * b).sum(1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))

@@ -133,7 +133,7 @@ def _count_gflop(module: nn.Module, images: torch.Tensor) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def _check_same(expected: np.ndarray, found: np.ndarray) -> None:
-    cosine = float((expected.astype(np.float64) * found).sum(1).min())  # both have length 1
+def _check_same(expected: np.ndarray, actual: np.ndarray) -> None:
+    cosine = float((expected.astype(np.float64) * actual).sum(1).min())  # both have length 1
     if not cosine >= MIN_COSINE:
         raise ModelError(f"the bundle is not of this checkpoint: cosine {cosine:.6f}; export it again")

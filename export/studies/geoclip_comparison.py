@@ -128,12 +128,12 @@ def session_places(session: Session, frames_rgb: np.ndarray) -> list[list[Place]
 
 def distinct_places(scores: np.ndarray, latlon_deg: np.ndarray) -> dict[Place, float]:
     """Return the first distinct places by descending scores (G,), with their scores; equal scores in gallery order."""
-    found: dict[Place, float] = {}
+    shares: dict[Place, float] = {}
     for index in np.argsort(-scores, kind="stable"):
-        found.setdefault(_place(latlon_deg[index]), float(scores[index]))
-        if len(found) == PLACES:
+        shares.setdefault(_place(latlon_deg[index]), float(scores[index]))
+        if len(shares) == PLACES:
             break
-    return found
+    return shares
 
 
 def timed_sides(session: Session, package: Any, frame_rgb: np.ndarray, folder: Path) -> dict[str, Callable[[], object]]:

@@ -130,8 +130,8 @@ def _places() -> np.ndarray:
     return np.stack([lat_deg, rng.uniform(-180.0, 180.0, _PLACES)], axis=-1)
 
 
-def _cosines(expected: Tensor, found: Tensor) -> Tensor:
-    return functional.cosine_similarity(expected.double(), found.double(), dim=-1)
+def _cosines(expected: Tensor, actual: Tensor) -> Tensor:
+    return functional.cosine_similarity(expected.double(), actual.double(), dim=-1)
 
 
 def _line(name: str, cosines: Tensor) -> str:

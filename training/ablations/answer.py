@@ -34,11 +34,11 @@ def answer(recipe: Recipe, train: Train, flights: FlightSet, gallery: NamedGalle
         return load_predictions(path)
     model = train()
     if isinstance(model, CellClassifier):
-        found = _classify(recipe, model, flights)
+        predictions = _classify(recipe, model, flights)
     else:
-        found = _retrieve(recipe, model, flights, gallery)
-    save_predictions(found, path)
-    return found
+        predictions = _retrieve(recipe, model, flights, gallery)
+    save_predictions(predictions, path)
+    return predictions
 
 
 def answer_path(recipe: Recipe, flights: FlightSet, gallery: NamedGallery, out: Path) -> Path:
@@ -55,8 +55,8 @@ def _retrieve(recipe: Recipe, model: VidTag, flights: FlightSet, gallery: NamedG
         places = latlon_deg
         if row.both_longitudes:
             places = both_longitudes(places)
-        found = predict_clips(model, asked.store, places, branch=recipe.branch, refine=row.refine)
-        return canonical_latlon(found.reshape(-1, 2)).reshape(found.shape)
+        predicted_deg = predict_clips(model, asked.store, places, branch=recipe.branch, refine=row.refine)
+        return canonical_latlon(predicted_deg.reshape(-1, 2)).reshape(predicted_deg.shape)
 
     clips = QueryClips(f"flyover {flights.name}", flights.keys, list(flights.store.latlon_deg))
     return predict(row.title, locate, flights, clips, gallery)

@@ -48,7 +48,7 @@ def open_run(folder: Path, sets: Sequence[str], preset: str | None = None) -> Fl
     """
     config = _config_of(folder, preset)
     flights = {name: open_flight_set(folder, name) for name in dict.fromkeys(("train", *sets))}
-    columns = {each.store.features.shape[-1] for each in flights.values()}
+    columns = {flight_set.store.features.shape[-1] for flight_set in flights.values()}
     if columns != {config.model.feature_dim}:
         raise InputError(
             f"{folder}: its features have {', '.join(map(str, sorted(columns)))} columns, preset {config.name} has "
@@ -126,10 +126,10 @@ class DrawnFrames:
     def __len__(self) -> int:
         return len(self.store)
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+    def batch(self, clips_asked: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
         flown = self.store.latlon_deg.shape[1]
-        frames = np.stack([draw_frames(flown, rng, self.frames) for _ in chosen])  # (B, T)
-        clips = chosen[:, None]
+        frames = np.stack([draw_frames(flown, rng, self.frames) for _ in clips_asked])  # (B, T)
+        clips = clips_asked[:, None]
         return ClipBatch(self.store.features[clips[own], frames[own]], self.store.latlon_deg[clips, frames])
 
 
@@ -149,7 +149,7 @@ def choose_flights(subset: str, sets: Mapping[str, FlightSet], near_km: float) -
 
     ``antimeridian`` is every flight with a frame within ``near_km`` of 180 degrees along its parallel.
     """
-    chosen = []
+    masks = []
     for name in sets_of(subset):
         store = sets[name].store
         mask: np.ndarray = np.ones(len(store), dtype=bool)
@@ -157,8 +157,8 @@ def choose_flights(subset: str, sets: Mapping[str, FlightSet], near_km: float) -
             mask = np.asarray(store.style == STYLES.index(subset))
         elif subset == ANTIMERIDIAN:
             mask = np.any(_to_antimeridian_km(store.latlon_deg) <= near_km, axis=1)
-        chosen.append((name, mask))
-    return chosen
+        masks.append((name, mask))
+    return masks
 
 
 def names_of_sets(subsets: Sequence[str]) -> tuple[str, ...]:

@@ -89,8 +89,8 @@ class AblationPlan:
         names = [row.name for row in self.row]
         if len(set(names)) < len(names):
             raise UsageError("two rows have one name")
-        wanted = [entry.row for table in self.table for entry in table.rows]
-        unknown = sorted({*wanted, *(name for claim in self.claim for name in claim.order)} - set(names))
+        named_rows = [entry.row for table in self.table for entry in table.rows]
+        unknown = sorted({*named_rows, *(name for claim in self.claim for name in claim.order)} - set(names))
         if unknown:
             raise UsageError(f"no row is called {', '.join(unknown)}: there are {', '.join(names)}")
         for row in self.row:

@@ -106,11 +106,11 @@ def _score(
     scores: dict[str, dict[str, RowScore]] = {}
     for row in rows:
         for subset in plan.subsets_of(row.name):
-            chosen = choose_flights(subset, run.sets, plan.near_antimeridian_km)
-            if not any(mask.any() for _, mask in chosen):
+            flights = choose_flights(subset, run.sets, plan.near_antimeridian_km)
+            if not any(mask.any() for _, mask in flights):
                 _log.warning("%s: no flight is of this subset", subset)
                 continue
-            by_seed = [_errors(predicted, chosen) for predicted in answers[row.name]]
+            by_seed = [_errors(predicted, flights) for predicted in answers[row.name]]
             scores.setdefault(subset, {})[row.name] = score_row(by_seed)
     return scores
 
@@ -122,8 +122,8 @@ def _write(plan: AblationPlan, rows: Sequence[AblationRow], scores: Scores, reco
     replace_file(out / "ablations.md", study_markdown(record, plan, scores, verdicts, titles).encode())
 
 
-def _errors(predicted: Answers, chosen: Sequence[tuple[str, np.ndarray]]) -> FlightErrors:
-    return flight_errors([predicted[name].select(mask) for name, mask in chosen if mask.any()])
+def _errors(predicted: Answers, flights: Sequence[tuple[str, np.ndarray]]) -> FlightErrors:
+    return flight_errors([predicted[name].select(mask) for name, mask in flights if mask.any()])
 
 
 def _record(run: FlyoverRun, options: StudyOptions, seeds: int, gallery: NamedGallery) -> StudyRecord:

@@ -73,10 +73,10 @@ class SceneHeads(nn.Module):
 
         The network of the scene answers: ``scenes`` (N,) int64, or else the most probable one.
         """
-        chosen = self.recogniser(features).argmax(dim=1) if scenes is None else scenes
+        scene = self.recogniser(features).argmax(dim=1) if scenes is None else scenes
         answers = [[head(features)[0] for head in of_scene] for of_scene in self.heads]
         rows = torch.arange(len(features), device=features.device)
-        return [torch.stack(level)[chosen, rows] for level in zip(*answers, strict=True)]
+        return [torch.stack(level)[scene, rows] for level in zip(*answers, strict=True)]
 
     def scene_loss(self, features: Tensor, scenes: Tensor) -> Tensor:
         """Return the cross-entropy of the recogniser, a scalar."""
@@ -118,8 +118,8 @@ class QueryDecoder(nn.Module):
         The queries of the scene answer: ``scenes`` (N,) int64, or else the most probable one.
         """
         filled = self._decode(features)  # (N, levels, scenes, width)
-        chosen = self._scene_scores(filled).argmax(dim=1) if scenes is None else scenes
-        answering = filled[torch.arange(len(features), device=features.device), :, chosen]  # (N, levels, width)
+        scene = self._scene_scores(filled).argmax(dim=1) if scenes is None else scenes
+        answering = filled[torch.arange(len(features), device=features.device), :, scene]  # (N, levels, width)
         return [classify(answering[:, level]) for level, classify in enumerate(self.classifiers)]
 
     def scene_loss(self, features: Tensor, scenes: Tensor) -> Tensor:

@@ -20,15 +20,15 @@ class CachedRows:
     def __len__(self) -> int:
         return sum(len(rows) for _, rows in self.parts)
 
-    def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         """Return the features (n, d) float16 of some rows, by a slice or by numbers in rising order."""
-        numbers = np.arange(len(self))[chosen]
-        found, begin = [], 0
+        numbers = np.arange(len(self))[index]
+        features, begin = [], 0
         for cache, rows in self.parts:
             own = numbers[(numbers >= begin) & (numbers < begin + len(rows))] - begin
-            found.append(unit_sized(cache.rows(rows[own])[:, self.columns]))
+            features.append(unit_sized(cache.rows(rows[own])[:, self.columns]))
             begin += len(rows)
-        return np.concatenate(found)
+        return np.concatenate(features)
 
     def latlon_deg(self) -> np.ndarray:
         """Return the true positions (N, 2) of all rows."""

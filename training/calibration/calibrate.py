@@ -121,8 +121,8 @@ def calibrate_on_clips(
         )
         errors_km = np.asarray(haversine_km(latlon, test.latlon_deg)).ravel()
         is_answer = agrees & (doubt.ravel() <= MAX_PATH_DOUBT)
-        found = measure_circles(PATH_TABLES, tables, doubt.ravel(), errors_km, is_answer, plan.max_radius95_km)
-        measured |= {f"path_{name}": value for name, value in found.items()}
+        circles = measure_circles(PATH_TABLES, tables, doubt.ravel(), errors_km, is_answer, plan.max_radius95_km)
+        measured |= {f"path_{name}": value for name, value in circles.items()}
     measured["test_frames"] = float(proof.errors_km.size)
     _log.info("calibration: %s %s, measured %s", parameters, tables, measured)
     return Calibration(parameters, tables, _statement(counts, measured, plan), measured)
@@ -161,7 +161,7 @@ def locate_clips(model: VidTag, clips: Clips, gallery: Gallery) -> LocatedClips:
         queries = torch.from_numpy(gallery.embeddings[best[:, 0]].astype(np.float32)).reshape(embedding.shape)
         refined = model.georefiner(attended, queries.to(device)).float().cpu().numpy()
         _, last = search_gallery(gallery, refined.reshape(-1, refined.shape[-1]), 1)
-        first, final = (gallery.latlon_deg[found[:, 0]].reshape(*refined.shape[:2], 2) for found in (best, last))
+        first, final = (gallery.latlon_deg[indices[:, 0]].reshape(*refined.shape[:2], 2) for indices in (best, last))
         parts.append((searched, refined, first, final))
     return LocatedClips(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 

@@ -18,8 +18,8 @@ def radius_tables(
     All frames are taken where none is kept. Equal edges, which would leave a bin without frames, are one edge, and bins
     whose 95 % radii fall although the doubt rises are one bin: more doubt must not promise more.
     """
-    chosen = is_kept if is_kept.any() else np.ones_like(is_kept)
-    doubt, errors_km = doubt[chosen], errors_km[chosen]
+    is_used = is_kept if is_kept.any() else np.ones_like(is_kept)
+    doubt, errors_km = doubt[is_used], errors_km[is_used]
     edges = np.unique(np.quantile(doubt, np.arange(1, bins) / bins))
     bin_of = np.searchsorted(edges, doubt, side="right")
     filled = [errors_km[bin_of == number] for number in range(len(edges) + 1)]

@@ -74,6 +74,6 @@ def _decode(
     rule = PathRule(step.max_speed_km_h, step.doubt_km, place_radius_km, math.inf, math.inf, step.frame_interval_s)
     times_s = step.frame_interval_s * np.arange(masses.shape[1])
     paths = [decode_path(*clip, times_s, rule) for clip in zip(latlon_deg, masses, strict=True)]
-    chosen = np.stack([path.chosen for path in paths])  # (B, T)
-    places = np.take_along_axis(latlon_deg, chosen[..., None, None], axis=2)[:, :, 0]
+    candidate = np.stack([path.chosen for path in paths])  # (B, T)
+    places = np.take_along_axis(latlon_deg, candidate[..., None, None], axis=2)[:, :, 0]
     return places, np.stack([path.doubt for path in paths])

@@ -34,10 +34,10 @@ def read_frames(sample: Sample, indices: Sequence[int] | np.ndarray, size_px: in
     ``indices`` may come in any order and repeat. Videos are streamed: of each frame only the small picture is ever in
     memory. Raises InputError or VideoError, naming file and time, when a frame cannot be had.
     """
-    wanted = np.asarray(indices, dtype=np.int64)
-    frames = np.empty((len(wanted), size_px, size_px, 3), np.uint8)
-    for index, rgb in iterate_frames(sample, np.unique(wanted), size_px):
-        frames[wanted == index] = rgb
+    numbers = np.asarray(indices, dtype=np.int64)
+    frames = np.empty((len(numbers), size_px, size_px, 3), np.uint8)
+    for index, rgb in iterate_frames(sample, np.unique(numbers), size_px):
+        frames[numbers == index] = rgb
     return frames
 
 

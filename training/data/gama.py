@@ -67,8 +67,8 @@ class DriveVideos:
         samples: list[Sample] = []
         seen: set[str] = set()
         if not any(self._folder(INFO_FOLDERS, part) for part in PARTS):
-            wanted = ", ".join(each.format(part="train") for each in INFO_FOLDERS)
-            raise InputError(f"{self.root}: none of the folders {wanted}: unpack bdd100k_info.zip here")
+            folders = ", ".join(folder.format(part="train") for folder in INFO_FOLDERS)
+            raise InputError(f"{self.root}: none of the folders {folders}: unpack bdd100k_info.zip here")
         for part in PARTS:
             for name in self._names(part, ledger):
                 ledger.find("video")
@@ -77,7 +77,7 @@ class DriveVideos:
                     continue
                 seen.add(name)
                 samples += self._video_samples(part, name, ledger)
-        return ScanResult(tuple(sorted(samples, key=lambda each: each.key)), ledger.report(self.name, self.root))
+        return ScanResult(tuple(sorted(samples, key=lambda folder: folder.key)), ledger.report(self.name, self.root))
 
     def _names(self, part: Part, ledger: Ledger) -> Iterator[str]:
         """Yield the names of the first list there is, else of all info files."""
@@ -123,10 +123,12 @@ class DriveVideos:
         return samples
 
     def _folder(self, patterns: tuple[str, ...], part: Part) -> Path | None:
-        return next((path for each in patterns if (path := self.root / each.format(part=part)).is_dir()), None)
+        return next((path for pattern in patterns if (path := self.root / pattern.format(part=part)).is_dir()), None)
 
     def _file(self, patterns: tuple[str, ...], part: Part, name: str) -> Path | None:
-        return next((path for each in patterns if (path := self.root / each.format(part=part) / name).is_file()), None)
+        return next(
+            (path for pattern in patterns if (path := self.root / pattern.format(part=part) / name).is_file()), None
+        )
 
 
 def _listed(path: Path) -> Iterator[str]:
@@ -170,7 +172,7 @@ def read_drive_info(path: Path) -> DriveInfo:
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a JSON object")
     start_ms = parsed_number(document.get("startTime"))
-    records = next((found for key in TRACK_KEYS if (found := document.get(key))), None)
+    records = next((track for key in TRACK_KEYS if (track := document.get(key))), None)
     if not isinstance(records, list):
         raise InputError(f"{path}: has none of the lists {', '.join(TRACK_KEYS)}")
     try:

@@ -51,15 +51,15 @@ def video_samples(
     A frame before, after or in a gap of the track has no position and is dropped.
     """
     alignment = alignment or Alignment()
-    chosen = sampled_frames(times.media_time_s, sampling.frames_per_s)
-    time_s = times.media_time_s[chosen]
-    ledger.find("frame", len(chosen))
+    kept = sampled_frames(times.media_time_s, sampling.frames_per_s)
+    time_s = times.media_time_s[kept]
+    ledger.find("frame", len(kept))
     latlon_deg = positions_at(
         truth,
         time_s,
         media_zero_utc=alignment.media_zero_utc,
         first_fix_at_s=alignment.first_fix_at_s,
-        frame_index=chosen if truth.clock == "frame" else None,
+        frame_index=kept if truth.clock == "frame" else None,
         max_gap_s=sampling.max_gap_s,
     )
     known = np.isfinite(latlon_deg).all(axis=1)

@@ -92,9 +92,9 @@ def error_scales(predictions: Predictions) -> dict[str, float]:
 def error_kinds(predictions: Predictions, right_within_km: float = 1.0) -> dict[str, float]:
     """Return the share of clips with a truth of each kind of error, after the failure modes of the paper's Fig. 4."""
     clips = [clip for clip in predictions.clips() if not np.isnan(clip[0]).all()]
-    found: Mapping[str, int] = Counter(error_kind(*clip, right_within_km) for clip in clips)
+    counts: Mapping[str, int] = Counter(error_kind(*clip, right_within_km) for clip in clips)
     kinds = ("right", "shifted", "collapsed", "scattered", "abstained")
-    return {kind: found.get(kind, 0) / max(1, len(clips)) for kind in kinds}
+    return {kind: counts.get(kind, 0) / max(1, len(clips)) for kind in kinds}
 
 
 def error_kind(truth_latlon_deg: np.ndarray, predicted_latlon_deg: np.ndarray, right_within_km: float) -> str:

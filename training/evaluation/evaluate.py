@@ -88,9 +88,9 @@ def draw_figures(entries: Sequence[Entry], folder: Path, seed: int) -> list[Path
     comparable = [entry for entry in embedded if entry.predictions.keys == embedded[0].predictions.keys]
     if comparable:
         path = folder / "features.png"
-        chosen = clips_of_one_city(comparable[0].predictions, seed)
+        mask = clips_of_one_city(comparable[0].predictions, seed)
         cautions = "; ".join(sorted({entry.caution for entry in comparable if entry.caution}))
-        draw_feature_plot({e.name: e.predictions for e in comparable}, chosen, path, "Features", cautions)
+        draw_feature_plot({e.name: e.predictions for e in comparable}, mask, path, "Features", cautions)
         drawn.append(path)
     return drawn
 

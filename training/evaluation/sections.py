@@ -80,12 +80,12 @@ def predicted_places(predictions: Predictions) -> dict[str, np.ndarray]:
     """Return the predicted places (C, 4) under each protocol that the file has what it takes for."""
     if predictions.places is None:
         return {}
-    found = {}
+    by_protocol = {}
     if predictions.centres is not None:
-        found["nearest centre"] = nearest_centre_places(predictions, predictions.centres)
+        by_protocol["nearest centre"] = nearest_centre_places(predictions, predictions.centres)
     if predictions.predicted_places is not None:
-        found["classifier"] = predictions.predicted_places
-    return found
+        by_protocol["classifier"] = predictions.predicted_places
+    return by_protocol
 
 
 def true_places(predictions: Predictions) -> np.ndarray:

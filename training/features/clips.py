@@ -39,8 +39,8 @@ class ClipSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
-        """Return the clips ``chosen`` (B,), the features only of those in ``own``; draws alike whatever ``own`` is."""
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+        """Return the clips ``numbers`` (B,), the features only of those in ``own``; draws alike whatever ``own`` is."""
         ...
 
 
@@ -65,17 +65,17 @@ class JoinedClips:
     def __len__(self) -> int:
         return sum(len(source) for source in self.sources)
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
-        """``chosen`` must rise, so that the clips of a source stand together."""
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+        """``numbers`` must rise, so that the clips of a source stand together."""
         begins = np.concatenate([[0], np.cumsum([len(source) for source in self.sources])])
-        edges = np.searchsorted(chosen, begins)
-        first, last, _ = own.indices(len(chosen))
+        edges = np.searchsorted(numbers, begins)
+        first, last, _ = own.indices(len(numbers))
         parts = []
         for index, source in enumerate(self.sources):
             low, high = int(edges[index]), int(edges[index + 1])
             if low < high:
                 inside = slice(min(max(first - low, 0), high - low), min(max(last - low, 0), high - low))
-                parts.append(source.batch(chosen[low:high] - begins[index], rng, inside))
+                parts.append(source.batch(numbers[low:high] - begins[index], rng, inside))
         return ClipBatch(_stack([part.features for part in parts]), _stack([part.latlon_deg for part in parts]))
 
 
@@ -115,9 +115,9 @@ class DrawnClips:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
         listing = self.cache.listing
-        rows = np.stack([self._draw_rows(int(clip), rng) for clip in self.clips[chosen]])  # (B, T)
+        rows = np.stack([self._draw_rows(int(clip), rng) for clip in self.clips[numbers]])  # (B, T)
         mine = rows[own]
         features = self.cache.rows(mine.ravel()).reshape(*mine.shape, self.cache.identity.feature_dim)
         return ClipBatch(features, listing.latlon_deg[rows])
@@ -137,5 +137,5 @@ def middle_clips(cache: FeatureCache, clips: np.ndarray, frames: int) -> ClipBat
 
 def branch_features(features: np.ndarray, branch: slice) -> Tensor:
     """Return features (B, T, d) float32 of one branch or all, normalised as the encoder would."""
-    chosen = torch.from_numpy(np.array(features[..., branch], dtype=np.float32))  # a copy: the store is read-only
-    return functional.normalize(chosen, dim=-1)
+    columns = torch.from_numpy(np.array(features[..., branch], dtype=np.float32))  # a copy: the store is read-only
+    return functional.normalize(columns, dim=-1)

@@ -86,12 +86,13 @@ def kept_frames(count: int, limit: int) -> np.ndarray:
 def list_samples(samples: Sequence[Sample], frames: Sequence[np.ndarray]) -> CacheListing:
     """Return the listing of the chosen frames of samples."""
     records = tuple(
-        ClipRecord(each.key, each.group, each.stratum, None if each.place is None else _place(each)) for each in samples
+        ClipRecord(sample.key, sample.group, sample.stratum, None if sample.place is None else _place(sample))
+        for sample in samples
     )
     offsets = np.concatenate([[0], np.cumsum([len(kept) for kept in frames])]).astype(np.int64)
-    chosen = list(zip(samples, frames, strict=True))
-    latlon = np.concatenate([sample.latlon_deg[kept] for sample, kept in chosen] or [np.zeros((0, 2))])
-    times = np.concatenate([sample.time_s[kept] for sample, kept in chosen] or [np.zeros(0)])
+    pairs = list(zip(samples, frames, strict=True))
+    latlon = np.concatenate([sample.latlon_deg[kept] for sample, kept in pairs] or [np.zeros((0, 2))])
+    times = np.concatenate([sample.time_s[kept] for sample, kept in pairs] or [np.zeros(0)])
     return CacheListing(records, offsets, latlon, times)
 
 
@@ -135,14 +136,14 @@ def _encode(
     ahead = _unfinished(batches(listing.counts(), encoding.batch_frames), listing, writer.rows)
     for batch in _prefetched(read_batch, ahead, encoding.readers):
         pictures = []
-        for clip, found, count in batch:
+        for clip, frames_rgb, count in batch:
             key = samples[clip].key
-            if isinstance(found, VidtagError):
+            if isinstance(frames_rgb, VidtagError):
                 if key not in writer.journal.failed:
-                    writer.journal.add_failure(key, str(found))
-                    _log.warning("%s: left out: %s", key, found)
-                found = np.zeros((count, encoding.size_px, encoding.size_px, 3), np.uint8)
-            pictures.append(found)
+                    writer.journal.add_failure(key, str(frames_rgb))
+                    _log.warning("%s: left out: %s", key, frames_rgb)
+                frames_rgb = np.zeros((count, encoding.size_px, encoding.size_px, 3), np.uint8)
+            pictures.append(frames_rgb)
         writer.append(_features(encoder, np.concatenate(pictures), encoding))
         progress.tell(writer.rows)
 

@@ -58,9 +58,9 @@ def held_out_clips(
     for name, cache in caches.items():
         clips = clips_among(cache, frames, sets[name].held_out_keys)
         is_calibration = np.array([_is_for_calibration(cache, clip) for clip in clips], dtype=bool)
-        for part, chosen in zip(parts, (clips[is_calibration], clips[~is_calibration]), strict=True):
-            if len(chosen):
-                part.append(middle_clips(cache, _thinned(chosen), frames))
+        for part, own in zip(parts, (clips[is_calibration], clips[~is_calibration]), strict=True):
+            if len(own):
+                part.append(middle_clips(cache, _thinned(own), frames))
     return HeldOutClips(*(_join(part, frames, feature_dim) for part in parts))
 
 

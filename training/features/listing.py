@@ -105,14 +105,14 @@ def weights_fingerprint(encoder: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def require_same(folder: Path, stored: CacheIdentity, wanted: CacheIdentity) -> None:
+def require_same(folder: Path, stored: CacheIdentity, asked: CacheIdentity) -> None:
     """Raise InputError that names what differs between a cache on disk and the one asked for."""
-    if stored == wanted:
+    if stored == asked:
         return
     differing = [
-        f"{field.name} {getattr(stored, field.name)!r}, wanted {getattr(wanted, field.name)!r}"
+        f"{field.name} {getattr(stored, field.name)!r}, wanted {getattr(asked, field.name)!r}"
         for field in dataclasses.fields(CacheIdentity)
-        if getattr(stored, field.name) != getattr(wanted, field.name)
+        if getattr(stored, field.name) != getattr(asked, field.name)
     ]
     raise InputError(
         f"{folder}: these features are of other frames or weights ({'; '.join(differing)}); give another folder, or "

@@ -29,15 +29,15 @@ def mix_clips(rules: Sequence[MixConfig], sets: Mapping[str, Candidates], seed: 
     if not rules:
         return {name: np.arange(len(candidates.latlon_deg)) for name, candidates in sets.items()}
     if sorted(rule.data for rule in rules) != sorted(sets):
-        wanted = ", ".join(rule.data for rule in rules)
-        raise UsageError(f"the preset mixes {wanted}, but --data gives {', '.join(sets)}: give exactly those")
-    chosen: dict[str, np.ndarray] = {}
+        names = ", ".join(rule.data for rule in rules)
+        raise UsageError(f"the preset mixes {names}, but --data gives {', '.join(sets)}: give exactly those")
+    mixed: dict[str, np.ndarray] = {}
     for number, rule in enumerate(rules):
         rng = np.random.default_rng((seed, 7, number))
-        chosen[rule.data] = _apply(rule, sets, chosen, rng)
-        if not len(chosen[rule.data]):
+        mixed[rule.data] = _apply(rule, sets, mixed, rng)
+        if not len(mixed[rule.data]):
             raise UsageError(f"{rule.data}: the rules of the mix leave no clip of it")
-    return chosen
+    return mixed
 
 
 def _apply(

@@ -23,12 +23,12 @@ def require_enough_clips(
     ``training`` is how many sequences of each set would train, ``unreadable`` how many could not be read. The message
     tells for each set what was found and why it is no more.
     """
-    clips, wanted = sum(training.values()), max(config.phase_one.batch_clips, config.phase_two.batch_clips)
+    clips, needed = sum(training.values()), max(config.phase_one.batch_clips, config.phase_two.batch_clips)
     empty = [name for name, count in training.items() if not count]
-    if clips >= wanted and not empty:
+    if clips >= needed and not empty:
         return
-    counts = f"too little to train from: {clips} of the {wanted} sequences that a batch takes"
-    if clips >= wanted:
+    counts = f"too little to train from: {clips} of the {needed} sequences that a batch takes"
+    if clips >= needed:
         counts = f"nothing to train from in {', '.join(empty)}"
     lines = [
         _explain(config, name, sets[name], count, (unreadable or {}).get(name, 0)) for name, count in training.items()
@@ -55,19 +55,19 @@ def _explain(config: TrainingConfig, name: str, split: SplitSamples, training: i
     if split.report is None:
         return f"{name}: {', '.join(parts)}"
     scan, written = split.report, split.report_file
-    found = ", ".join(f"{count} {unit}s" for unit, count in scan.found.items()) or "nothing"
+    contents = ", ".join(f"{count} {unit}s" for unit, count in scan.found.items()) or "nothing"
     where = f". Full report: {written}" if written is not None else ""
-    return f"{name} ({scan.root}): found {found}; {_losses(scan)}; {', '.join(parts)}{where}"
+    return f"{name} ({scan.root}): found {contents}; {_losses(scan)}; {', '.join(parts)}{where}"
 
 
 def _losses(scan: ScanReport) -> str:
     """Return the reasons for losses, the most frequent first, with one example each."""
-    losses = sorted((each for each in scan.findings if each.is_loss), key=lambda each: -each.count)
+    losses = sorted((loss for loss in scan.findings if loss.is_loss), key=lambda loss: -loss.count)
     if not losses:
         return "nothing left out"
     told = [
-        f"{each.count} x {each.unit} {each.reason}" + (f" ({each.examples[0]})" if each.examples else "")
-        for each in losses[:_REASONS]
+        f"{loss.count} x {loss.unit} {loss.reason}" + (f" ({loss.examples[0]})" if loss.examples else "")
+        for loss in losses[:_REASONS]
     ]
     more = f", and {len(losses) - _REASONS} more reasons" if len(losses) > _REASONS else ""
     return f"left out {', '.join(told)}{more}"

@@ -28,12 +28,12 @@ class FeatureCache:
 
     def rows(self, indices: np.ndarray) -> np.ndarray:
         """Return the features (n, D) float16 of the rows ``indices`` (n,)."""
-        found = np.empty((len(indices), self.identity.feature_dim), np.float16)
+        features = np.empty((len(indices), self.identity.feature_dim), np.float16)
         shard, row = np.divmod(indices, self.rows_per_shard)
         for number in np.unique(shard):
             inside = shard == number
-            found[inside] = self.shards[number][row[inside]]
-        return found
+            features[inside] = self.shards[number][row[inside]]
+        return features
 
     def clips_of(self, frames: int) -> np.ndarray:
         """Return the clips (M,) that could be read and have at least so many frames."""

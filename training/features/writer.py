@@ -56,10 +56,10 @@ class FeatureWriter:
         last, row = divmod(self.rows, self._rows_per_shard)
         for path in self._folder.glob(shard_path(self._folder, 0).name.replace("00000", "*")):
             shard = int(path.stem.rsplit("-", 1)[1])
-            wanted = (self._rows_per_shard if shard < last else row if shard == last else 0) * self._row_bytes
-            if path.stat().st_size < wanted:
+            size_bytes = (self._rows_per_shard if shard < last else row if shard == last else 0) * self._row_bytes
+            if path.stat().st_size < size_bytes:
                 raise InputError(f"{path}: shorter than its journal says; remove {self._folder} to encode anew")
-            os.truncate(path, wanted)
+            os.truncate(path, size_bytes)
 
 
 @contextmanager

@@ -146,8 +146,10 @@ def retrieval_loss(queries: Tensor, answers: Tensor, shares: Tensor, scale: Tens
     """Return the mean divergence in nats of the softmax over ``answers`` (M, E) from ``shares`` (N, M), for unit
     vectors ``queries`` (N, E): zero when retrieval gives the target.
     """
-    wanted = shares / shares.sum(1, keepdim=True)
-    return functional.kl_div(functional.log_softmax(scale * queries @ answers.T, dim=-1), wanted, reduction="batchmean")
+    targets = shares / shares.sum(1, keepdim=True)
+    return functional.kl_div(
+        functional.log_softmax(scale * queries @ answers.T, dim=-1), targets, reduction="batchmean"
+    )
 
 
 _log = logging.getLogger("training")

@@ -38,15 +38,15 @@ def photograph(
     """Return clear-sky pictures (N, 3, S, S) float32 in [0, 255]; the arguments have one entry a picture."""
     pictures = torch.empty(len(latlon_deg), 3, size_px, size_px, device=textures.device)
     for index in range(len(textures)):
-        chosen = (style == index).nonzero().squeeze(1)
-        if len(chosen) == 0:
+        of_style = (style == index).nonzero().squeeze(1)
+        if len(of_style) == 0:
             continue
-        ground = ground_positions(latlon_deg[chosen], heading_deg[chosen], footprint_km[chosen], size_px)
+        ground = ground_positions(latlon_deg[of_style], heading_deg[of_style], footprint_km[of_style], size_px)
         grid = texture_grid(ground, textures[index]).flatten(0, 1)[None]  # (1, n*P, P, 2)
         sampled = functional.grid_sample(
             textures[index][None], grid, mode="bilinear", padding_mode="border", align_corners=False
         )  # (1, 3, n*P, P)
-        pictures[chosen] = sampled[0].reshape(3, len(chosen), size_px, size_px).transpose(0, 1)
+        pictures[of_style] = sampled[0].reshape(3, len(of_style), size_px, size_px).transpose(0, 1)
     return pictures
 
 

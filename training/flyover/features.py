@@ -38,9 +38,9 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.features)
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
         """Return all frames of the clips: nothing is left to be drawn."""
-        return ClipBatch(self.features[chosen[own]], self.latlon_deg[chosen])
+        return ClipBatch(self.features[numbers[own]], self.latlon_deg[numbers])
 
 
 def open_features(folder: Path) -> FeatureStore:
@@ -70,12 +70,12 @@ def cache_flights(
     )
     with open_writer(folder, identity, listing, rows_per_shard=listing.rows) as writer:
         for begin in range(writer.rows // recipe.frames, count, CLIPS_PER_STEP):
-            chosen = slice(begin, min(begin + CLIPS_PER_STEP, count))
+            part = slice(begin, min(begin + CLIPS_PER_STEP, count))
             rng = np.random.default_rng((config.seed, stream, begin))
-            features = encode_flights(encoder, textures, _slice(flights, chosen), size_px, rng)
+            features = encode_flights(encoder, textures, _slice(flights, part), size_px, rng)
             writer.append(features.reshape(-1, features.shape[-1]))
-            if (begin // CLIPS_PER_STEP) % 25 == 24 or chosen.stop == count:
-                _log.info("features %s: %d of %d clips", folder.name, chosen.stop, count)
+            if (begin // CLIPS_PER_STEP) % 25 == 24 or part.stop == count:
+                _log.info("features %s: %d of %d clips", folder.name, part.stop, count)
     return open_features(folder)
 
 
@@ -111,7 +111,5 @@ def _as_flights(cache: FeatureCache) -> FeatureStore:
     )
 
 
-def _slice(flights: Flights, chosen: slice) -> Flights:
-    return Flights(
-        flights.latlon_deg[chosen], flights.heading_deg[chosen], flights.footprint_km[chosen], flights.style[chosen]
-    )
+def _slice(flights: Flights, part: slice) -> Flights:
+    return Flights(flights.latlon_deg[part], flights.heading_deg[part], flights.footprint_km[part], flights.style[part])

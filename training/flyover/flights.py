@@ -32,10 +32,10 @@ class Flights:
 
 def near_land(latlon_deg: np.ndarray, coast_km: float) -> np.ndarray:
     """Return (N,) whether a position is on land or has land at ``coast_km`` in one of eight directions."""
-    found = is_land(latlon_deg)
+    is_near = is_land(latlon_deg)
     for bearing_deg in _COAST_BEARINGS_DEG:
-        found |= is_land(destination_latlon(latlon_deg, bearing_deg, coast_km))
-    return found
+        is_near |= is_land(destination_latlon(latlon_deg, bearing_deg, coast_km))
+    return is_near
 
 
 def is_small_island(latlon_deg: np.ndarray) -> np.ndarray:

@@ -37,13 +37,13 @@ def fit_locations(
 
     def step(number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng((seed, 1, number))
-        chosen = np.sort(rng.choice(len(latlon), min(recipe.batch_places, len(latlon)), replace=False))
-        places = latlon[chosen]
+        rows = np.sort(rng.choice(len(latlon), min(recipe.batch_places, len(latlon)), replace=False))
+        places = latlon[rows]
         shares = target_shares(places, places, recipe.target_km)
         with torch.autocast("cpu", torch.bfloat16):
             located = encoder(torch.from_numpy(places))
         scale = modules.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-        loss = retrieval_loss(embeddings[torch.from_numpy(chosen)].float(), located.float(), shares, scale)
+        loss = retrieval_loss(embeddings[torch.from_numpy(rows)].float(), located.float(), shares, scale)
         return {"loss": loss, "scale": scale}
 
     run_loop(

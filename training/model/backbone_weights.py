@@ -105,7 +105,7 @@ def _load_transformers(branch: nn.Module, source: str, allow_download: bool) -> 
             output_loading_info=True, ignore_mismatched_sizes=True,
         )  # fmt: skip
     unexpected = [name for name in report["unexpected_keys"] if not name.startswith(_NOT_SEEN)]
-    mismatched = [f"{name} {tuple(found)} instead of {tuple(own)}" for name, found, own in report["mismatched_keys"]]
+    mismatched = [f"{name} {tuple(stored)} instead of {tuple(own)}" for name, stored, own in report["mismatched_keys"]]
     _refuse(file, report["missing_keys"], unexpected, mismatched)
     branch.backbone.load_state_dict(loaded.state_dict())
     return WeightsRecord(source, file.name, sha256_of(file))
@@ -123,7 +123,7 @@ def _quiet_transformers() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _resolve(source: str, wanted: tuple[str, ...], allow_download: bool) -> Path:
+def _resolve(source: str, patterns: tuple[str, ...], allow_download: bool) -> Path:
     """Return the file or folder that a source names."""
     if not source:
         raise InputError("no weights are named for a backbone: give a file, a folder or hub:NAME")
@@ -137,7 +137,7 @@ def _resolve(source: str, wanted: tuple[str, ...], allow_download: bool) -> Path
 
     name = source.removeprefix(HUB)
     try:
-        return Path(snapshot_download(name, local_files_only=not allow_download, allow_patterns=list(wanted)))
+        return Path(snapshot_download(name, local_files_only=not allow_download, allow_patterns=list(patterns)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         way = "the hub did not give it" if allow_download else "not in the local cache; --allow-download fetches it"
         raise InputError(f"{source}: {way}, or name a file or folder instead: {error}") from error
@@ -195,8 +195,10 @@ def _check_config(branch: DinoClassToken | SiglipPooled, path: Path) -> None:
     own = branch.backbone.config.to_dict()
     # A published file leaves out what equals the defaults of its class.
     defaults = type(branch.backbone.config)().to_dict()
-    found = {name: stored.get(name, defaults.get(name)) for name in _SHAPES[type(branch)]}
-    differing = [f"{name} {found[name]} instead of {own[name]}" for name in found if found[name] != own[name]]
+    published = {name: stored.get(name, defaults.get(name)) for name in _SHAPES[type(branch)]}
+    differing = [
+        f"{name} {published[name]} instead of {own[name]}" for name in published if published[name] != own[name]
+    ]
     if differing:
         raise ModelError(f"{path}: another backbone than the configuration's: {', '.join(differing)}")
 

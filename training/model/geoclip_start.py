@@ -56,7 +56,7 @@ def _scale(stored: Tensor | dict[str, Tensor]) -> Tensor:
 
 def _package_folder() -> Path:
     # Importing geoclip would build its CLIP from the network; only its files are wanted.
-    found = importlib.util.find_spec("geoclip")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("geoclip")
+    if package is None or package.origin is None:
         raise ModelError("the package geoclip, which holds the published weights, is missing: pip install geoclip")
-    return Path(found.origin).parent / "model" / "weights"
+    return Path(package.origin).parent / "model" / "weights"

@@ -34,8 +34,8 @@ def disturb_positions(
     place of another frame of the batch.
     """
     clips, frames, _ = latlon_deg.shape
-    chosen = rng.integers(0, frames, clips)
-    collapsed = np.broadcast_to(latlon_deg[np.arange(clips), chosen][:, None], latlon_deg.shape)
+    frame = rng.integers(0, frames, clips)
+    collapsed = np.broadcast_to(latlon_deg[np.arange(clips), frame][:, None], latlon_deg.shape)
     sign = rng.choice((-1.0, 1.0), latlon_deg.shape)
     jittered = latlon_deg + sign * rng.uniform(*jitter_deg, latlon_deg.shape)
     collapses = np.asarray(rng.random(clips) < collapse_share)

@@ -49,7 +49,7 @@ def train_phase_two(
         with torch.no_grad(), execution.autocast(recipe.precision):
             features = branch_features(batch.features, slice(None)).to(execution.device)
             refined_features = _attend(model, features, recipe)
-            wanted = _embed_clips(model, truth, recipe, execution)
+            target = _embed_clips(model, truth, recipe, execution)
             if mistakes is not None:
                 noisy = mistakes.put_among(noisy, batch.features, own, rng)
             queries = _embed_clips(model, noisy, recipe, execution)
@@ -66,10 +66,10 @@ def train_phase_two(
 
         def loss_of(embedding: Tensor) -> Tensor:
             refined.append(embedding.detach())
-            return refinement_loss(embedding, wanted, recipe.alpha, recipe.beta)
+            return refinement_loss(embedding, target, recipe.alpha, recipe.beta)
 
         loss = loss_in_parts([Side(embed, len(parts), len(truth))], loss_of, execution.ranks)
-        before, after = ((emb * wanted).sum(-1).mean() for emb in (queries, refined[0]))
+        before, after = ((emb * target).sum(-1).mean() for emb in (queries, refined[0]))
         return {"loss": loss, "cosine_before": before, "cosine_after": after}
 
     model.georefiner.train()
@@ -88,8 +88,8 @@ class OwnMistakes:
         self, model: VidTag, store: ClipSource, noise: NoiseConfig, recipe: PhaseConfig, execution: Execution, seed: int
     ) -> None:
         rng = np.random.default_rng((seed, 7))
-        chosen = np.sort(rng.choice(len(store), min(len(store), _SEARCHED_PLACES), replace=False))
-        latlon = store.batch(chosen, rng, slice(0)).latlon_deg
+        numbers = np.sort(rng.choice(len(store), min(len(store), _SEARCHED_PLACES), replace=False))
+        latlon = store.batch(numbers, rng, slice(0)).latlon_deg
         self._places_deg = latlon[np.arange(len(latlon)), rng.integers(0, latlon.shape[1], len(latlon))]  # (G, 2)
         self._model, self._noise, self._recipe, self._execution = model, noise, recipe, execution
         with torch.no_grad(), execution.autocast(recipe.precision):

@@ -51,10 +51,10 @@ class RandomClips:
     def __len__(self) -> int:
         return self.count
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
-        start = np.stack([rng.uniform(-60.0, 70.0, len(chosen)), rng.uniform(-180.0, 179.0, len(chosen))], axis=-1)
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+        start = np.stack([rng.uniform(-60.0, 70.0, len(numbers)), rng.uniform(-180.0, 179.0, len(numbers))], axis=-1)
         latlon = start[:, None] + np.linspace(0.0, 0.01, self.frames)[:, None]
-        shape = (len(chosen[own]), self.frames, self.feature_dim)
+        shape = (len(numbers[own]), self.frames, self.feature_dim)
         return ClipBatch(rng.standard_normal(shape, np.float32).astype(np.float16), latlon)
 
 
@@ -107,8 +107,8 @@ class _TimedClips:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def batch(self, chosen: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
-        batch = self.clips.batch(chosen, rng, own)
+    def batch(self, numbers: np.ndarray, rng: np.random.Generator, own: slice) -> ClipBatch:
+        batch = self.clips.batch(numbers, rng, own)
         if torch.cuda.is_available():
             torch.cuda.synchronize()  # or the clock would stop before the card has
         self.asked_s.append(time.perf_counter())

@@ -117,9 +117,9 @@ def classify(
     from training.phases.distributed import local_device
     from training.run.classify import classify_sets, load_baseline
 
-    chosen = load_baseline(baseline, steps)
+    recipe = load_baseline(baseline, steps)
     caches = {name: open_cache(cache / name) for name in data}
-    for path in classify_sets(run, chosen, caches, out, local_device(device)):
+    for path in classify_sets(run, recipe, caches, out, local_device(device)):
         typer.echo(path)
 
 
@@ -154,13 +154,13 @@ def open_data(entries: Sequence[str], config: TrainingConfig, reports: Path | No
     for name, path in parse_data(entries).items():
         kind = name if name in KINDS else None
         clips = config.clips
-        found = open_data_set(path, kind, frames_per_s=clips.frames_per_s, min_frames=clips.frames).scan()
+        scan = open_data_set(path, kind, frames_per_s=clips.frames_per_s, min_frames=clips.frames).scan()
         written = None if reports is None else reports / f"{name}.json"
         if written is not None:
-            write_json(written, found.report.as_json())
-        split = split_samples(found.samples)
+            write_json(written, scan.report.as_json())
+        split = split_samples(scan.samples)
         keys = frozenset(sample.key for sample in split.train)
-        opened[name] = SplitSamples(found.samples, keys, found.report, written)
+        opened[name] = SplitSamples(scan.samples, keys, scan.report, written)
     return opened
 
 
@@ -168,13 +168,13 @@ def parse_data(entries: Sequence[str]) -> dict[str, Path]:
     """Return the folders of ``NAME=PATH`` entries; raises UsageError for another form or a repeated name."""
     from vidtag_cli.errors import UsageError
 
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for entry in entries:
         name, _, path = entry.partition("=")
-        if not path or not name.isidentifier() or name in found:
+        if not path or not name.isidentifier() or name in folders:
             raise UsageError(f"--data {entry}: NAME=PATH is wanted, NAME a word, each once")
-        found[name] = Path(path)
-    return found
+        folders[name] = Path(path)
+    return folders
 
 
 def _encoding(config: TrainingConfig, device: torch.device, batch_frames: int, readers: int) -> Encoding:

@@ -43,7 +43,7 @@ def write_final(
     """Write weights, configuration, gallery, domain, splits, some pictures to compare engines on, and what the held-out
     sequences say: calibration and metrics. A bundle is made from these.
     """
-    rows = {name: _training_rows(caches[name], chosen) for name, chosen in clips.items()}
+    rows = {name: _training_rows(caches[name], own) for name, own in clips.items()}
     places = np.concatenate([caches[name].listing.latlon_deg[own] for name, own in rows.items()])
     grid = config.gallery
     places_deg = reference_gallery(places, grid.spacing_km, grid.padding_km)
@@ -94,9 +94,9 @@ def _metrics(model: VidTag, held_out: HeldOutClips, gallery: Gallery) -> dict[st
     truth = [clip for part in parts for clip in part.latlon_deg]
     if not truth:
         return {"held_out_clips": 0.0}
-    found = [clip for part in parts for clip in locate_clips(model, part, gallery).latlon_deg]
+    located = [clip for part in parts for clip in locate_clips(model, part, gallery).latlon_deg]
     keys = [str(number) for number in range(len(truth))]
-    score = score_predictions(join_clips(PredictionInfo("", "", ""), keys, truth, found), resamples=_RESAMPLES)
+    score = score_predictions(join_clips(PredictionInfo("", "", ""), keys, truth, located), resamples=_RESAMPLES)
     shares = {f"held_out_share_within_{limit:g}_km": share.value for limit, share in score.frame_share_within.items()}
     return {
         "held_out_clips": float(score.clips), "held_out_median_km": score.frame_median_km.value, **shares,

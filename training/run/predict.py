@@ -100,8 +100,8 @@ def _predict_set(
         return locate_sequences(trained.model, store, rows, places_latlon_deg, refine=options.refine)
 
     title = trained.config.name if options.refine else f"{trained.config.name}, Phase I"
-    found = predict(title, locate, cache, queries, gallery, allow_leak=options.allow_leak)
-    save_predictions(found, path)
+    predictions = predict(title, locate, cache, queries, gallery, allow_leak=options.allow_leak)
+    save_predictions(predictions, path)
     return path
 
 

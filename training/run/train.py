@@ -72,7 +72,7 @@ def train_model(
     record["data"] = _describe(caches, clips, config.clips.frames)
     if execution.ranks.is_first:
         run.write_record(record)
-    source = JoinedClips(tuple(DrawnClips(caches[name], chosen, config.clips.frames) for name, chosen in clips.items()))
+    source = JoinedClips(tuple(DrawnClips(caches[name], own, config.clips.frames) for name, own in clips.items()))
     torch.manual_seed(config.seed)
     model = build_heads(config.model, encoder or DualFrameEncoder(torch.nn.Identity(), torch.nn.Identity()))
     if config.model.location.start == "geoclip":
@@ -97,7 +97,7 @@ def _check_at_once(config: TrainingConfig, sets: Mapping[str, SplitSamples], exe
         )
         for name, samples in usable.items()
     }
-    counts = {name: len(chosen) for name, chosen in mix_clips(config.mix, candidates, config.seed).items()}
+    counts = {name: len(own) for name, own in mix_clips(config.mix, candidates, config.seed).items()}
     require_enough_clips(config, sets, counts)
     for recipe in (config.phase_one, config.phase_two):
         check_division(recipe.over(sum(counts.values())), execution)
@@ -147,8 +147,8 @@ def choose_training_clips(
     unreadable = {name: len(cache.failed) for name, cache in caches.items()}
     require_enough_clips(config, sets, {name: len(own) for name, own in usable.items()}, unreadable)
     mixed = mix_clips(config.mix, candidates, config.seed)
-    require_enough_clips(config, sets, {name: len(chosen) for name, chosen in mixed.items()}, unreadable)
-    return {name: usable[name][chosen] for name, chosen in mixed.items()}
+    require_enough_clips(config, sets, {name: len(part) for name, part in mixed.items()}, unreadable)
+    return {name: usable[name][part] for name, part in mixed.items()}
 
 
 def cache_sets(
@@ -172,10 +172,10 @@ def published_encoder(config: TrainingConfig, sources: BackboneSources, record: 
     model = config.model
     encoder = build_dual_encoder(model)
     second = model.dino.weights if model.siglip is None else model.siglip.weights
-    found = load_published(
+    records = load_published(
         encoder, sources.clip or model.clip.weights, sources.second or second, sources.allow_download
     )
-    record["backbones"] = {name: dataclasses.asdict(weights) for name, weights in found.items()}
+    record["backbones"] = {name: dataclasses.asdict(weights) for name, weights in records.items()}
     round_weights_(encoder)  # before anything is encoded, so that cache, training and bundle agree
     return encoder
 
