@@ -25,13 +25,13 @@ def engine_runner(graphs: Mapping[str, ModelGraph], engine: str, device: str | N
     onnxruntime and cuda for the others. Engines of TensorRT are built for :data:`LONGEST_CLIP_FRAMES`, beyond which
     they take no clip, and so are not those of a bundle with a shorter window.
     """
-    place = device or ("cpu" if engine == "onnxruntime" else "cuda")
+    own_device = device or ("cpu" if engine == "onnxruntime" else "cuda")
     opened: dict[str, Engine] = {}
 
     def run(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if name not in opened:
             _close(opened)
-            opened[name] = open_engine(graphs[name], engine, place, window_frames=LONGEST_CLIP_FRAMES)
+            opened[name] = open_engine(graphs[name], engine, own_device, window_frames=LONGEST_CLIP_FRAMES)
         return opened[name].run(graphs[name].feed(inputs))
 
     try:

@@ -136,14 +136,14 @@ def _encode(
     ahead = _unfinished(batches(listing.counts(), encoding.batch_frames), listing, writer.rows)
     for batch in _prefetched(read_batch, ahead, encoding.readers):
         pictures = []
-        for clip, frames_rgb, count in batch:
+        for clip, outcome, count in batch:
             key = samples[clip].key
-            if isinstance(frames_rgb, VidtagError):
+            if isinstance(outcome, VidtagError):
                 if key not in writer.journal.failed:
-                    writer.journal.add_failure(key, str(frames_rgb))
-                    _log.warning("%s: left out: %s", key, frames_rgb)
-                frames_rgb = np.zeros((count, encoding.size_px, encoding.size_px, 3), np.uint8)
-            pictures.append(frames_rgb)
+                    writer.journal.add_failure(key, str(outcome))
+                    _log.warning("%s: left out: %s", key, outcome)
+                outcome = np.zeros((count, encoding.size_px, encoding.size_px, 3), np.uint8)
+            pictures.append(outcome)
         writer.append(_features(encoder, np.concatenate(pictures), encoding))
         progress.tell(writer.rows)
 

@@ -43,7 +43,7 @@ ALONE = Ranks()
 
 
 def join_ranks(device: torch.device) -> Ranks:
-    """Return this process's place in the ``torchrun`` that started it, after joining the others: by NCCL on CUDA, by
+    """Return this process's rank in the ``torchrun`` that started it, after joining the others: by NCCL on CUDA, by
     Gloo elsewhere. Without ``torchrun`` it is alone.
     """
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:

@@ -44,16 +44,16 @@ def train(
     if tensorboard:
         require_tensorboard()
     config = load_config(preset)
-    place = local_device(device)
-    ranks = join_ranks(place)
+    torch_device = local_device(device)
+    ranks = join_ranks(torch_device)
     sets = open_data(data, config, out / "data" if ranks.is_first else None)
     if not ranks.is_first:
         logging.getLogger("training").setLevel(logging.WARNING)
     try:
         train_model(
             config, sets, cache, out, sources=BackboneSources(clip, second, allow_download=allow_download),
-            encoding=_encoding(config, place, batch_frames, readers), read=read_frames,
-            execution=Execution(place, ranks, tensorboard),
+            encoding=_encoding(config, torch_device, batch_frames, readers), read=read_frames,
+            execution=Execution(torch_device, ranks, tensorboard),
         )  # fmt: skip
     finally:
         leave_ranks()
@@ -88,16 +88,16 @@ def predict(
     from training.run.predict import PredictOptions, predict_sets
     from training.run.train import BackboneSources, cache_sets, published_encoder
 
-    config, place = open_heads(run).config, local_device(device)
+    config, torch_device = open_heads(run).config, local_device(device)
     fresh = [entry for entry in data if "=" in entry]
     caches = {name: open_cache(cache / name) for name in data if "=" not in name}
     if fresh:
         encoder = published_encoder(config, BackboneSources(clip, second, allow_download=allow_download), {})
-        encoding = _encoding(config, place, batch_frames, readers)
+        encoding = _encoding(config, torch_device, batch_frames, readers)
         sets = open_data(fresh, config, out / "data")
-        caches |= cache_sets(encoder, sets, cache, encoding, config, read_frames, Execution(place))
+        caches |= cache_sets(encoder, sets, cache, encoding, config, read_frames, Execution(torch_device))
     options = PredictOptions(frames, refine, gallery, allow_leak)
-    for path in predict_sets(run, caches, out, options, place):
+    for path in predict_sets(run, caches, out, options, torch_device):
         typer.echo(path)
 
 
