@@ -11,10 +11,10 @@ import torch
 from export.geoclip.graphs import reference_graphs
 from export.geoclip.release import GeoClipRelease
 from export.geoclip.tower import ClipTower
+from export.parity.bundle import engine_runner
 from export.parity.cases import ParityCase, synthetic_frames
 from export.parity.reference import ParityReference, PositionShift
 from export.parity.report import ParityReport, check_parity
-from export.parity.runners import engine_runner
 from vidtag_cli.bundle.load import ModelBundle, ModelGraph
 
 _POINTS = 500

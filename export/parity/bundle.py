@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from export.parity.cases import MAX_FRAMES, ParityCase, edge_cases
+from export.parity.cases import CLIP_SHAPES, MAX_FRAMES, ParityCase, edge_cases
 from export.parity.reference import EngineRun, ParityReference, PlaceShift, chain_embeddings, place_shift
 from export.parity.report import CaseResult, ParityReport, check_parity, format_report
-from export.parity.runners import engine_runner
 from vidtag_cli.bundle.load import ModelBundle, ModelGraph
+from vidtag_cli.engines.base import Engine
+from vidtag_cli.engines.registry import open_engine
 from vidtag_cli.errors import ModelError
 
 
@@ -77,3 +79,38 @@ def require_parity(report: ParityReport, folder: Path) -> None:
             f"{', '.join(report.failed_graphs())}: the exported graph does not give what torch gives and was removed\n"
             + format_report(report)
         )
+
+
+LONGEST_CLIP_FRAMES = max(MAX_FRAMES, *(frames for _, frames in CLIP_SHAPES))
+"""The longest clip of the cases: the largest batch of pictures is compared as one clip too."""
+
+
+@contextlib.contextmanager
+def engine_runner(graphs: Mapping[str, ModelGraph], engine: str, device: str | None = None) -> Iterator[EngineRun]:
+    """Give a function that runs graphs in an engine, of which one is open at a time.
+
+    At full size two of them would not fit into memory beside the model in torch. ``device`` is by default cpu for
+    onnxruntime and cuda for the others. Engines of TensorRT are built for :data:`LONGEST_CLIP_FRAMES`, beyond which
+    they take no clip, and so are not those of a bundle with a shorter window.
+    """
+    own_device = device or ("cpu" if engine == "onnxruntime" else "cuda")
+    opened: dict[str, Engine] = {}
+
+    def run(name: str, inputs: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if name not in opened:
+            _close(opened)
+            opened[name] = open_engine(graphs[name], engine, own_device, window_frames=LONGEST_CLIP_FRAMES)
+        return opened[name].run(graphs[name].feed(inputs))
+
+    try:
+        yield run
+    finally:
+        _close(opened)
+
+
+def _close(opened: dict[str, Engine]) -> None:
+    for engine in opened.values():
+        close = getattr(engine, "close", None)  # engines on a GPU give its memory back at once
+        if close is not None:
+            close()
+    opened.clear()

@@ -11,8 +11,7 @@ import torch
 
 from training.ablations.flyover_run import FlightSet
 from training.ablations.recipe import Recipe
-from training.baselines.classifier import CellClassifier
-from training.baselines.rows import frame_rows
+from training.baselines.classifier import CellClassifier, frame_rows
 from training.checkpoint import identify
 from training.evaluation.predict import NamedGallery, QueryClips, predict
 from training.evaluation.predictions import PredictionInfo, Predictions, join_clips, load_predictions, save_predictions

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.baselines.heads import Branch, CellsConfig
-from training.evaluation.paper import PaperTable, find_paper_table
+from training.evaluation.tables import PaperTable, find_paper_table
 from training.strict_tables import build_strictly
 from vidtag_cli.errors import UsageError
 

@@ -11,9 +11,8 @@ from torch import nn
 from training.ablations.flyover_run import DrawnFrames, FlightSet, FlyoverRun
 from training.ablations.recipe import Recipe, location_recipe
 from training.baselines.cells import CellPartition, cells_at_level, with_mean_centres
-from training.baselines.classifier import CellClassifier, train_classifier
+from training.baselines.classifier import CellClassifier, frame_rows, train_classifier
 from training.baselines.heads import build_head
-from training.baselines.rows import frame_rows
 from training.checkpoint import identify, load_weights, save_weights, write_json
 from training.features.clips import ClipSource
 from training.flyover.locations import fit_locations

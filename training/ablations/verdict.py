@@ -9,7 +9,7 @@ from typing import Any
 
 from training.ablations.plan import Claim, Metric
 from training.ablations.score import RowScore, difference
-from training.evaluation.paper import find_paper_table
+from training.evaluation.tables import find_paper_table
 
 UNITS: dict[Metric, str] = {"median_km": "median km", "dfd_km": "DFD km", "mrd_km": "MRD km"}
 

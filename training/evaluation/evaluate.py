@@ -11,7 +11,6 @@ from training.evaluation.figures.canvas import require_matplotlib
 from training.evaluation.figures.charts import draw_confusion, draw_error_breakdown, draw_length_boxes
 from training.evaluation.figures.feature_plot import clips_of_one_city, draw_feature_plot
 from training.evaluation.figures.trajectory_map import draw_trajectories
-from training.evaluation.paper import find_paper_table
 from training.evaluation.place_accuracy import confusion_of_hardest
 from training.evaluation.predictions import PLACE_LEVELS
 from training.evaluation.sections import (
@@ -24,6 +23,7 @@ from training.evaluation.sections import (
     read_entries,
     true_places,
 )
+from training.evaluation.tables import find_paper_table
 from vidtag_cli.evaluation.bootstrap import RESAMPLES
 from vidtag_cli.files import replace_file
 

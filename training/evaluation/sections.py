@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from training.evaluation.breakdown import error_kinds, error_scales, split_by_continent, split_by_length
-from training.evaluation.paper import PaperTable, paper_tables
 from training.evaluation.place_accuracy import nearest_centre_places, place_accuracy
 from training.evaluation.predictions import PLACE_LEVELS, Predictions, load_predictions
 from training.evaluation.score import score_predictions
 from training.evaluation.tables import (
     DEFAULT_COLUMNS,
     MeasuredRow,
+    PaperTable,
     column_values,
     markdown_table,
+    paper_tables,
     per_cent,
     table_document,
 )

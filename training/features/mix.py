@@ -1,4 +1,4 @@
-"""Unified training (the paper's appendix H): how many clips of each data set, and which."""
+"""Which clips train: the mix of data sets (the paper's appendix H), and why there are too few where there are."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.config import MixConfig
-from vidtag_cli.errors import UsageError
+from training.config import MixConfig, TrainingConfig
+from training.data.ledger import ScanReport
+from training.features.held_out import SplitSamples
+from training.features.store import FeatureCache
+from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.geo.nearest import nearest_neighbour
 
 
@@ -67,3 +70,88 @@ def _cap_strata(kept: np.ndarray, stratum: np.ndarray, limit: int, rng: np.rando
 
 def _draw(kept: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return kept if len(kept) <= size else np.sort(rng.choice(kept, size, replace=False))
+
+
+_REASONS = 6
+
+
+def require_enough_clips(
+    config: TrainingConfig,
+    sets: Mapping[str, SplitSamples],
+    training: Mapping[str, int],
+    unreadable: Mapping[str, int] | None = None,
+) -> None:
+    """Raise InputError unless every data set has something to train from and all together fill a batch of each phase.
+
+    ``training`` is how many sequences of each set would train, ``unreadable`` how many could not be read. The message
+    tells for each set what was found and why it is no more.
+    """
+    clips, needed = sum(training.values()), max(config.phase_one.batch_clips, config.phase_two.batch_clips)
+    empty = [name for name, count in training.items() if not count]
+    if clips >= needed and not empty:
+        return
+    counts = f"too little to train from: {clips} of the {needed} sequences that a batch takes"
+    if clips >= needed:
+        counts = f"nothing to train from in {', '.join(empty)}"
+    lines = [
+        _explain(config, name, sets[name], count, (unreadable or {}).get(name, 0)) for name, count in training.items()
+    ]
+    advice = (
+        f"Give more data, or a preset with a batch_clips of at most {clips} in phase_one and phase_two"
+        if clips
+        else "Give a folder with longer or better sequences"
+    )
+    raise InputError("\n  ".join([f"{counts}:", *lines, f"{advice}; 'python -m training data check PATH' lists all."]))
+
+
+def _explain(config: TrainingConfig, name: str, split: SplitSamples, training: int, unreadable: int) -> str:
+    """Return one line on a data set: the way from what was found to what is left."""
+    short = sum(len(sample) < config.clips.frames for sample in split.samples)
+    parts = [
+        f"{len(split.samples)} sequences usable",
+        f"{len(split.held_out_keys)} of them held out for validation",
+        f"{short} shorter than {config.clips.frames} frames",
+    ]
+    if unreadable:
+        parts.append(f"{unreadable} with frames that cannot be read")
+    parts.append(f"{training} left to train from")
+    if split.report is None:
+        return f"{name}: {', '.join(parts)}"
+    scan, written = split.report, split.report_file
+    contents = ", ".join(f"{count} {unit}s" for unit, count in scan.found.items()) or "nothing"
+    where = f". Full report: {written}" if written is not None else ""
+    return f"{name} ({scan.root}): found {contents}; {_losses(scan)}; {', '.join(parts)}{where}"
+
+
+def _losses(scan: ScanReport) -> str:
+    """Return the reasons for losses, the most frequent first, with one example each."""
+    losses = sorted((loss for loss in scan.findings if loss.is_loss), key=lambda loss: -loss.count)
+    if not losses:
+        return "nothing left out"
+    told = [
+        f"{loss.count} x {loss.unit} {loss.reason}" + (f" ({loss.examples[0]})" if loss.examples else "")
+        for loss in losses[:_REASONS]
+    ]
+    more = f", and {len(losses) - _REASONS} more reasons" if len(losses) > _REASONS else ""
+    return f"left out {', '.join(told)}{more}"
+
+
+def choose_training_clips(
+    config: TrainingConfig, sets: Mapping[str, SplitSamples], caches: Mapping[str, FeatureCache]
+) -> dict[str, np.ndarray]:
+    """Return which clips of each cache train: of the training split, long enough, and as the mix of the preset says."""
+    usable, candidates = {}, {}
+    for name, cache in caches.items():
+        listing = cache.listing
+        own = cache.clips_of(config.clips.frames)
+        keys = sets[name].train_keys
+        own = own[[listing.clips[clip].key in keys for clip in own]] if len(own) else own
+        usable[name] = own
+        candidates[name] = Candidates(
+            listing.latlon_deg[listing.offsets[own]], np.array([listing.clips[clip].stratum for clip in own], dtype=str)
+        )
+    unreadable = {name: len(cache.failed) for name, cache in caches.items()}
+    require_enough_clips(config, sets, {name: len(own) for name, own in usable.items()}, unreadable)
+    mixed = mix_clips(config.mix, candidates, config.seed)
+    require_enough_clips(config, sets, {name: len(part) for name, part in mixed.items()}, unreadable)
+    return {name: usable[name][part] for name, part in mixed.items()}

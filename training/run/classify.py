@@ -13,9 +13,8 @@ import numpy as np
 import torch
 
 from training.baselines.cells import cells_at_level, with_mean_centres
-from training.baselines.classifier import CellClassifier, train_classifier
+from training.baselines.classifier import CachedRows, CellClassifier, train_classifier
 from training.baselines.heads import Branch, CellsConfig, build_head
-from training.baselines.rows import CachedRows
 from training.checkpoint import identify, load_weights, save_weights, write_json
 from training.config import ModelConfig
 from training.evaluation.predictions import PredictionInfo, join_clips, save_predictions

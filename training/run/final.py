@@ -16,8 +16,11 @@ from training.features.held_out import HeldOutClips, SplitSamples, held_out_clip
 from training.features.store import FeatureCache
 from training.model.vidtag import VidTag
 from training.run.folder import FinishedRun, RunFolder, Splits, domain_arrays, write_run
-from training.run.reference_gallery import reference_gallery
+from vidtag_cli.gallery.sources import box_points
 from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.geo.antimeridian import bounding_box
+from vidtag_cli.geo.grid import KM_PER_DEGREE
+from vidtag_cli.geo.sphere import haversine_km, wrap_longitude_deg
 from vidtag_cli.pipeline.domain import fit_domain_model
 
 _log = logging.getLogger("training")
@@ -111,3 +114,42 @@ def _training_rows(cache: FeatureCache, clips: np.ndarray) -> np.ndarray:
 
 def _thinned(rows: np.ndarray, limit: int) -> np.ndarray:
     return rows[:: max(1, len(rows) // limit)]
+
+
+REGION_KM = 50.0
+"""Positions this near to one another are one region: a city with its outskirts."""
+
+
+def reference_gallery(latlon_deg: np.ndarray, spacing_km: float, padding_km: float) -> np.ndarray:
+    """Return places (G, 2): a grid of ``spacing_km`` over the padded box of each region of training positions (N, 2).
+
+    A region of a single place, as where a data set knows only its cities' centres, gives that place itself.
+    """
+    grids = []
+    for region in regions(np.unique(latlon_deg, axis=0)):
+        grids.append(region if len(region) == 1 else _box_grid(region, spacing_km, padding_km))
+    return np.concatenate(grids)
+
+
+def regions(latlon_deg: np.ndarray, radius_km: float = REGION_KM) -> list[np.ndarray]:
+    """Return the positions (N, 2) parted into groups, each within ``radius_km`` of its first member."""
+    left, parts = latlon_deg, []
+    while len(left):
+        near = np.asarray(haversine_km(left, left[0])) <= radius_km
+        parts.append(left[near])
+        left = left[~near]
+    return parts
+
+
+def _box_grid(region: np.ndarray, spacing_km: float, padding_km: float) -> np.ndarray:
+    south, west, north, east = _south_west_north_east(region)
+    pad_lat = padding_km / KM_PER_DEGREE
+    widest = max(abs(south - pad_lat), abs(north + pad_lat))
+    pad_lon = min(pad_lat / max(np.cos(np.radians(min(widest, 89.0))), 1e-3), 90.0)
+    west, east = (float(wrap_longitude_deg(np.array(lon))) for lon in (west - pad_lon, east + pad_lon))
+    return box_points(spacing_km, max(south - pad_lat, -90.0), west, min(north + pad_lat, 90.0), east).latlon_deg
+
+
+def _south_west_north_east(region: np.ndarray) -> tuple[float, float, float, float]:
+    west, south, east, north = bounding_box(region)
+    return south, west, north, east

@@ -18,8 +18,7 @@ from training.data.sample import Sample
 from training.features.clips import DrawnClips, JoinedClips
 from training.features.encode import Encoding, ReadFrames, cache_samples
 from training.features.held_out import SplitSamples
-from training.features.mix import Candidates, mix_clips
-from training.features.shortage import require_enough_clips
+from training.features.mix import Candidates, choose_training_clips, mix_clips, require_enough_clips
 from training.features.store import FeatureCache, is_finished, open_cache
 from training.model.backbone_weights import load_published
 from training.model.dual_encoder import DualFrameEncoder
@@ -128,27 +127,6 @@ def train_phases(
                 round_weights_(part)
         if execution.ranks.is_first:
             run.save_heads(name, model)
-
-
-def choose_training_clips(
-    config: TrainingConfig, sets: Mapping[str, SplitSamples], caches: Mapping[str, FeatureCache]
-) -> dict[str, np.ndarray]:
-    """Return which clips of each cache train: of the training split, long enough, and as the mix of the preset says."""
-    usable, candidates = {}, {}
-    for name, cache in caches.items():
-        listing = cache.listing
-        own = cache.clips_of(config.clips.frames)
-        keys = sets[name].train_keys
-        own = own[[listing.clips[clip].key in keys for clip in own]] if len(own) else own
-        usable[name] = own
-        candidates[name] = Candidates(
-            listing.latlon_deg[listing.offsets[own]], np.array([listing.clips[clip].stratum for clip in own], dtype=str)
-        )
-    unreadable = {name: len(cache.failed) for name, cache in caches.items()}
-    require_enough_clips(config, sets, {name: len(own) for name, own in usable.items()}, unreadable)
-    mixed = mix_clips(config.mix, candidates, config.seed)
-    require_enough_clips(config, sets, {name: len(part) for name, part in mixed.items()}, unreadable)
-    return {name: usable[name][part] for name, part in mixed.items()}
 
 
 def cache_sets(

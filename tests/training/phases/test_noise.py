@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from training.phases.noise import disturb_positions, put_on_sphere
+from training.phases.phase_two import disturb_positions, put_on_sphere
 from vidtag_cli.geo.sphere import haversine_km
 
 DRAWS = 100_000

@@ -8,7 +8,7 @@ import torch
 from finished_run import CITIES, write_run
 from small_preset import small_preset
 
-from training.baselines.rows import CachedRows
+from training.baselines.classifier import CachedRows
 from training.evaluation.predictions import load_predictions
 from training.features.listing import CacheIdentity, CacheListing, ClipRecord
 from training.features.store import open_cache

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.evaluation.breakdown import to_plane_km
 from training.evaluation.figures.canvas import new_figure, write_figure
-from training.evaluation.local_plane import to_plane_km
 from training.evaluation.place_accuracy import place_identities
 from training.evaluation.predictions import PLACE_LEVELS, Predictions
 from vidtag_cli.geo.sphere import haversine_km

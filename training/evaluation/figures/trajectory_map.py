@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from training.evaluation.breakdown import from_plane_km, to_plane_km
 from training.evaluation.figures.canvas import new_figure, write_figure
-from training.evaluation.local_plane import from_plane_km, to_plane_km
 from training.evaluation.predictions import Predictions
 from vidtag_cli.evaluation.trajectory import discrete_frechet
 from vidtag_cli.geo.land import SEA, country_index

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.run.reference_gallery import reference_gallery, regions
+from training.run.final import reference_gallery, regions
 from vidtag_cli.geo.nearest import nearest_neighbour
 
 SPACING_KM = 1.0

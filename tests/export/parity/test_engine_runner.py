@@ -5,8 +5,8 @@ import pytest
 from fake_tensorrt import fake_gpu
 from tiny_bundle import example_inputs, reference, write_tiny_bundle
 
+from export.parity.bundle import engine_runner
 from export.parity.cases import CLIP_SHAPES, MAX_FRAMES
-from export.parity.runners import engine_runner
 from vidtag_cli.bundle import load_bundle
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}
