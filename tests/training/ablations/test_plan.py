@@ -4,9 +4,10 @@ import pytest
 
 from training.ablations.flyover_run import sets_of
 from training.ablations.plan import AblationPlan, AblationRow, AblationTable, Claim, TableRow, load_plan
-from training.ablations.recipe import identify, resolve
+from training.ablations.recipe import resolve
 from training.ablations.verdict import paper_values
 from training.baselines.heads import CellsConfig
+from training.checkpoint import identify
 from training.config import load_config
 from vidtag_cli.errors import UsageError
 
