@@ -15,9 +15,9 @@ from vidtag_cli.commands.console import (
     path_fields,
     printable,
     progress,
+    showing_builds,
     stderr_console,
 )
-from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import (
     DeviceOption,
     EngineOption,
