@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,9 +14,10 @@ from export.geoclip.bundle import geoclip
 from export.studies.cpu_benchmark import cpu_benchmark
 from export.studies.geoclip_comparison import geoclip_compare, random_clip
 from export.studies.island_study import islands
-from vidtag_cli.errors import ModelError, VidtagError
+from training.command_line import make_app, run_app
+from vidtag_cli.errors import ModelError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = make_app(__doc__)
 app.command()(onnx)
 app.command()(geoclip)
 app.command("cpu-benchmark")(cpu_benchmark)
@@ -37,10 +39,11 @@ def bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a trained model as a bundle and compare every graph with torch."""
-    from export.bundle import TrainedModel, read_about, write_bundle
+    from export.bundle import TrainedModel, checked_name, read_about, write_bundle
     from export.parity.report import format_report
     from training.run.folder import read_run
 
+    checked_name(out, force)
     run = read_run(run_folder)
     source = TrainedModel(run, read_about(run.config.name, about), store_weights)
     made, reports = write_bundle(source, out, force=force)
@@ -71,14 +74,10 @@ def parity(
         raise ModelError(f"{bundle_folder}: {', '.join(report.failed_graphs())} differ too much from torch")
 
 
-def main() -> None:
-    """Run a command; an error of the family becomes one line on stderr and its exit code."""
-    try:
-        app()
-    except VidtagError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return run_app(app, "export", arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.bundle.strict_json import decode
 from vidtag_cli.errors import InputError, ModelError, OutputError
 from vidtag_cli.files import replace_file, replace_folder
+
+_log = logging.getLogger("export")
 
 PARITY_FILE, DOMAIN_FILE = "parity.json", "domain.npz"
 
@@ -101,11 +104,12 @@ def write_bundle(source: BundleSource, out: Path, *, force: bool) -> tuple[Model
     Raises OutputError when ``out`` is in use and ModelError when an exported graph does not give what torch gives:
     nothing is left behind then.
     """
-    name = _checked_name(out, force)
+    name = checked_name(out, force)
     out.parent.mkdir(parents=True, exist_ok=True)
     reports = []
     try:
         with replace_folder(out) as fresh:
+            _log.info("%s: writing its files", out)
             graphs = source.write_files(fresh)
             contract = source.contract(name, graphs, _hashes(fresh))
             write_bundle_json(fresh, contract)
@@ -116,6 +120,7 @@ def write_bundle(source: BundleSource, out: Path, *, force: bool) -> tuple[Model
             replace_file(fresh / PARITY_FILE, document.encode())
             write_bundle_json(fresh, dataclasses.replace(contract, files=_hashes(fresh)))
             load_bundle(fresh).gallery_latlon_deg()
+        _log.info("%s: in place", out)
     except OSError as error:
         raise OutputError(f"{out}: the bundle cannot be written: {error}") from error
     return load_bundle(out), tuple(reports)
@@ -183,7 +188,7 @@ class TrainedModel:
         return own | {"stored_weights": self.store_weights, "other_precisions": others}
 
 
-def _checked_name(out: Path, force: bool) -> str:
+def checked_name(out: Path, force: bool) -> str:
     """Return the name of a bundle to be written; raises OutputError when ``out`` is no NAME.vidtag or in use."""
     name = out.name.removesuffix(BUNDLE_SUFFIX)
     if out.suffix != BUNDLE_SUFFIX or not is_model_name(name):

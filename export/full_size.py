@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from export.bundle import TrainedModel, write_bundle
+from export.bundle import TrainedModel, checked_name, write_bundle
 from export.checkpoint import read_checkpoint
 from export.graphs.half_precision import Precision
 from export.parity.report import format_report
@@ -39,6 +39,7 @@ def onnx(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a model of any size for ONNX Runtime and TensorRT, and compare every graph with torch."""
+    checked_name(out, force)
     start = time.perf_counter()
     with PeakMemory() as memory:
         run, about = read_checkpoint(checkpoint)

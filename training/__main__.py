@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from training.command_line import make_app, run_app
 from training.config import load_config
 from training.data.command import data_app
 from training.run.commands import benchmark, classify, predict, train
-from vidtag_cli.errors import VidtagError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = make_app(__doc__)
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(predict)
 app.command()(classify)
 app.command()(benchmark)
-
-
-@app.callback()
-def _root() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
 
 @app.command()
@@ -35,8 +30,9 @@ def flyover(
 ) -> None:
     """Train the demo model from imagery of the Earth, evaluate it and its ablations, calibrate it."""
     from training.flyover.build import train_flyover
+    from training.phases.distributed import local_device
 
-    train_flyover(load_config(preset), out, device)
+    train_flyover(load_config(preset), out, local_device(device))
 
 
 @app.command("demo-clip")
@@ -100,14 +96,10 @@ def ablations(
     typer.echo(run_study(run, out or run / "ablations", study, selected_rows, options, preset))
 
 
-def main() -> None:
-    """Run a command; an error of the family becomes one line on stderr and its exit code."""
-    try:
-        app()
-    except VidtagError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return run_app(app, "training", arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

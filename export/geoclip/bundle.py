@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from export.bundle import AboutModel, read_about, write_bundle
+from export.bundle import AboutModel, checked_name, read_about, write_bundle
 from export.geoclip.graphs import exported_graph, reference_graphs
 from export.geoclip.parity import geoclip_parity, geoclip_reference
 from export.geoclip.release import GeoClipRelease, published_embedding, published_encoder, read_release
@@ -43,6 +45,10 @@ PLACE_RADIUS_KM = 25.0
 EMBEDDED_AT_ONCE = 4096
 """Places: 50 MB of the encoder's inner values."""
 
+TELL_EVERY_S = 5.0
+
+_log = logging.getLogger("export")
+
 
 def geoclip(
     clip: Annotated[str, typer.Option(help="CLIP ViT-L/14: a folder, hub:OWNER/NAME, or random:SEED for sizing.")],
@@ -54,6 +60,8 @@ def geoclip(
 ) -> None:
     """Make a bundle from CLIP's and GeoCLIP's public weights: it locates street and tourist footage worldwide."""
     precisions: tuple[Precision, ...] = ("fp32", "fp16") if precision == "both" else (precision,)
+    checked_name(out, force)
+    _log.info("reading CLIP from %s and the release of GeoCLIP", clip)
     source = PublicWeights(read_clip_tower(clip), read_release(), read_about("geoclip"), precisions)
     made, reports = write_bundle(source, out, force=force)
     for report in reports:
@@ -131,7 +139,11 @@ def _write_embedding(file: Path, release: GeoClipRelease) -> None:
     encoder, places = published_encoder(), release.gallery_latlon_deg
     shape = (len(places), _embed_dim(release))
     stored = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+    told = time.monotonic()
     for start in range(0, len(places), EMBEDDED_AT_ONCE):
+        if start == 0 or time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            _log.info("embedding the gallery: %d of %d places", start, len(places))
         block = slice(start, start + EMBEDDED_AT_ONCE)
         stored[block] = published_embedding(encoder, places[block])
     stored.flush()

@@ -91,6 +91,8 @@ def _hub_folder(name: str) -> Path:
 
 
 def _tower_of_folder(folder: Path, name: str) -> ClipTower:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: give CLIP's folder, {HUB_PREFIX}OWNER/NAME or {RANDOM_PREFIX}SEED")
     config = _read_config(folder)
     _check_normalisation(folder)
     vision = config.vision_config

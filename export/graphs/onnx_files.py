@@ -21,6 +21,9 @@ from torch import Tensor, nn
 
 from vidtag_cli.bundle.contract import GRAPH_TENSORS, TensorContract
 from vidtag_cli.bundle.float_parts import tensors_in_parts
+from vidtag_cli.errors import ModelError
+
+_log = logging.getLogger("export")
 
 StoredWeights = Literal["float32", "float16"]
 
@@ -60,10 +63,11 @@ def export_onnx(
 
     ``sizes`` gives the letters that the bundle fixes; all others stay free. With ``store_weights="float16"`` the file
     holds halves and a Cast behind each, which the engine folds when it opens the file: it computes in float32 all the
-    same. Nothing is lost, or ValueError is raised: the weights must lie on float16's grid
+    same. Nothing is lost, or ModelError is raised: the weights must lie on float16's grid
     (:mod:`training.model.rounding`).
     With ``float64_as_parts`` the graph takes float64 inputs as two of float32 (``vidtag_cli.bundle.float_parts``).
     """
+    _log.info("writing %s", path.name)
     if store_weights == "float16":
         _check_weights_on_grid(name, graph)
     model = _traced(name, graph, sizes, float64_as_parts)
@@ -158,7 +162,7 @@ def _check_weights_on_grid(name: str, graph: nn.Module) -> None:
         if weight.ndim < 2 or weight_name.endswith(_BAKED_WEIGHT):
             continue
         if not torch.equal(weight.half().float(), weight.float()):
-            raise ValueError(
+            raise ModelError(
                 f"{name}: {weight_name} does not fit into float16 without loss: apply "
                 "training.model.rounding.round_weights_ to the model before it is measured, or export with "
                 'store_weights="float32"'

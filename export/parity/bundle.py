@@ -11,7 +11,7 @@ import numpy as np
 
 from export.parity.cases import CLIP_SHAPES, MAX_FRAMES, ParityCase, edge_cases
 from export.parity.reference import EngineRun, ParityReference, PlaceShift, chain_embeddings, place_shift
-from export.parity.report import CaseResult, ParityReport, check_parity, format_report
+from export.parity.report import CaseResult, ParityReport, check_parity, format_report, tolerance_of
 from vidtag_cli.bundle.load import ModelBundle, ModelGraph
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.registry import open_engine
@@ -35,8 +35,9 @@ def bundle_parity(
     compared in place of new ones, which saves running torch again.
     """
     size_px = bundle.preprocess.frame_size_px
-    cases = cases or tuple(edge_cases(reference, size_px, frames_rgb=frames_rgb, max_frames=max_frames))
     computed_in = precision or bundle.precisions()[0]
+    tolerance_of(engine, computed_in)  # before torch computes for minutes
+    cases = cases or tuple(edge_cases(reference, size_px, frames_rgb=frames_rgb, max_frames=max_frames))
     has_float64 = engine == "onnxruntime"
     with engine_runner(bundle.graphs_for(computed_in, has_float64=has_float64), engine, device) as run:
         report = check_parity(reference, run, cases, engine=engine, precision=computed_in)

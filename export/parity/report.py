@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 
 from export.parity.cases import ParityCase
 from export.parity.reference import EngineRun, ParityReference, PlaceShift
+from vidtag_cli.errors import UsageError
+
+_log = logging.getLogger("export")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +109,22 @@ def check_parity(
 ) -> ParityReport:
     """Return the comparison of an engine with torch over all cases.
 
-    Raises ValueError when there is no tolerance for the engine at this precision.
+    Raises UsageError when there is no tolerance for the engine at this precision.
     """
+    tolerance = tolerance_of(engine, precision)
+    results = []
+    for case in cases:
+        _log.info("comparing %s at %s with torch: %s, %s", engine, precision, case.graph, case.name)
+        results.append(_compare(reference, engine_run, case))
+    return ParityReport(engine, precision, tolerance, tuple(results))
+
+
+def tolerance_of(engine: str, precision: str) -> Tolerance:
+    """Return what is accepted of an engine at a precision; raises UsageError where nobody has thought about it."""
     if (engine, precision) not in TOLERANCES:
         known = ", ".join(f"{name} {kind}" for name, kind in TOLERANCES)
-        raise ValueError(f"no tolerance for {engine} at {precision}; known are {known}: add one with its reason")
-    results = tuple(_compare(reference, engine_run, case) for case in cases)
-    return ParityReport(engine, precision, TOLERANCES[engine, precision], results)
+        raise UsageError(f"no tolerance for {engine} at {precision}; known are {known}: add one with its reason")
+    return TOLERANCES[engine, precision]
 
 
 def format_report(report: ParityReport) -> str:

@@ -54,8 +54,8 @@ def open_run(folder: Path, sets: Sequence[str], preset: str | None = None) -> Fl
             f"{folder}: its features have {', '.join(map(str, sorted(columns)))} columns, preset {config.name} has "
             f"{config.model.feature_dim}; give --preset of the run"
         )
-    heads, locations = build_branch_heads(config), _load(folder, "locations")
-    heads.load_state_dict(_load(folder, "heads"))
+    heads, locations = build_branch_heads(config), load_weights(_require(folder, "locations").weights("locations"))
+    _require(folder, "heads").load_stage("heads", heads)
     train = flights["train"].identity
     hashes = {
         "features": f"{train.weights} {train.listing}",
@@ -71,14 +71,14 @@ def _config_of(folder: Path, preset: str | None) -> TrainingConfig:
     return load_config(preset or "flyover")
 
 
-def _load(folder: Path, stage: str) -> dict[str, Tensor]:
+def _require(folder: Path, stage: str) -> RunFolder:
     run = RunFolder(folder)
     if not run.is_done(stage):
         raise InputError(
             f"{run.weights(stage)}: missing: not a flyover run, or it is not that far yet; make it with "
             f"'python -m training flyover --out {folder}'"
         )
-    return load_weights(run.weights(stage))
+    return run
 
 
 def _digest(weights: Mapping[str, Tensor]) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from training.baselines.heads import Branch, CellsConfig
+from training.config import read_toml
 from training.evaluation.tables import PaperTable, find_paper_table
 from training.strict_tables import build_strictly
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError
 
 PLAN_FILE = Path(__file__).parent / "flyover.toml"
 Metric = Literal["median_km", "dfd_km", "mrd_km"]
@@ -112,11 +112,11 @@ class AblationPlan:
 
 
 def load_plan(path: Path = PLAN_FILE) -> AblationPlan:
-    """Return the study of a TOML file; raises UsageError for a file that is none."""
+    """Return the study of a TOML file; raises InputError for a file that is none."""
     try:
-        return build_strictly(AblationPlan, tomllib.loads(path.read_text("utf-8")), path.name)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a plan of ablations: {error}") from error
+        return build_strictly(AblationPlan, read_toml(path), path.name)
+    except ValueError as error:
+        raise InputError(f"{path}: not a plan of ablations: {error}") from error
 
 
 def _check_row(row: AblationRow) -> None:

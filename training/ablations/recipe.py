@@ -10,7 +10,7 @@ from typing import Any
 from training.ablations.plan import AblationRow
 from training.config import LocationTrainingConfig, PhaseConfig, TrainingConfig, config_from_json, config_json
 from training.strict_tables import merge_tables
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError
 
 _OF_THE_FEATURES = ("frame_size_px", "clip", "dino", "siglip", "upright")
 """What the cached features are made with: a row cannot change it."""
@@ -102,7 +102,7 @@ def resolve(
     try:
         text = json.dumps(merge_tables(json.loads(config_json(preset)), changed))
         config = config_from_json(text, f"row {row.name}")
-    except ValueError as error:
+    except InputError as error:
         raise UsageError(str(error)) from error
     config = dataclasses.replace(
         config,

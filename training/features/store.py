@@ -78,9 +78,11 @@ def read_cache_json(folder: Path) -> tuple[CacheIdentity, int]:
         document = json.loads(path.read_text("utf-8"))
         return CacheIdentity(**document["identity"]), int(document["rows_per_shard"])
     except FileNotFoundError as error:
-        raise InputError(f"{folder}: no feature cache here") from error
+        raise InputError(f"{folder}: no feature cache here; give the data set as NAME=PATH to make one") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the description of a feature cache ({error})") from error
+        raise InputError(
+            f"{path}: not the description of a feature cache ({error!r}); remove {folder} to encode anew"
+        ) from error
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -125,12 +127,15 @@ def read_journal(folder: Path, repair: bool = False) -> Journal:
         return journal
     content = journal.path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
-    for line in whole.splitlines():
-        entry = json.loads(line)
-        if "rows" in entry:
-            journal.rows = entry["rows"]
-        else:
-            journal.failed[entry["failed"]] = entry["reason"]
+    try:
+        for line in whole.splitlines():
+            entry = json.loads(line)
+            if "rows" in entry:
+                journal.rows = int(entry["rows"])
+            else:
+                journal.failed[entry["failed"]] = entry["reason"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{journal.path}: damaged ({error!r}); remove {folder} to encode anew") from error
     if repair and len(whole) < len(content):
         os.truncate(journal.path, len(whole))
     return journal

@@ -24,6 +24,7 @@ from training.model.backbones import DinoClassToken
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.vidtag import INITIAL_LOG_SCALE, MAX_LOGIT_SCALE, VidTag
 from training.phases.loop import LearningRate, run_loop, warmup_then_linear
+from vidtag_cli.errors import UsageError
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, destination_latlon, unit_vector
 
 _NEIGHBOUR_KM = (40.0, 600.0)
@@ -68,7 +69,7 @@ def pretrain_backbones(
     """
     recipe, flights = config.backbones, config.flight_recipe()
     if recipe is None:
-        raise ValueError(f"preset {config.name} has no [backbones]: its backbones come pre-trained")
+        raise UsageError(f"preset {config.name} has no [backbones]: its backbones come pre-trained")
     device = textures.device
     modules = nn.ModuleDict({"encoder": model.dual_encoder, "heads": heads}).to(device)
     model.dual_encoder.to(memory_format=torch.channels_last)  # convolutions on a CPU run a third faster so

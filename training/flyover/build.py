@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from training.calibration.calibrate import CalibrationPlan, calibrate_on_clips, open_torch_gallery
 from training.calibration.paths import PathStep
-from training.checkpoint import load_weights, save_weights
+from training.checkpoint import save_weights
 from training.config import FlightConfig, TrainingConfig
 from training.flyover.backbones import BranchHeads, balance_branches_, build_branch_heads, pretrain_backbones
 from training.flyover.camera import render_clips
@@ -25,7 +26,8 @@ from training.model.rounding import round_weights_
 from training.model.vidtag import VidTag, build_model
 from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
-from training.run.folder import FinishedRun, RunFolder, domain_arrays, write_run
+from training.run.folder import FinishedRun, RunFolder, domain_arrays, export_command, write_run
+from vidtag_cli.errors import UsageError
 from vidtag_cli.pipeline.domain import fit_domain_model
 
 FRAMES_PER_SECOND = 1.0
@@ -74,7 +76,7 @@ _STREAMS = {
 _REGION_CLIPS = 100
 
 
-def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> None:
+def train_flyover(config: TrainingConfig, folder: Path, device: torch.device) -> None:
     """Train the demo model into ``folder``; ``folder/final`` then holds all that the export of a bundle needs."""
     run = RunFolder(folder)
     textures = load_textures(device, config.flight_recipe().texture_width_px)
@@ -83,7 +85,8 @@ def train_flyover(config: TrainingConfig, folder: Path, device: str = "cpu") -> 
     start_locations(model, heads, config, run, stores["train"])
     train_phases(model, config, run, stores["train"])
     write_final(model, config, run, stores, textures)
-    _log.info("%s: ready for export; 'python -m training ablations --run %s' makes the tables", run.final, folder)
+    _log.info("%s: trained and measured; make a bundle of it with: %s", run.final, export_command(run, config))
+    _log.info("and the tables of ablations with: python -m training ablations --run %s", shlex.quote(str(folder)))
 
 
 def write_final(
@@ -127,8 +130,8 @@ def train_backbones(config: TrainingConfig, run: RunFolder, textures: Tensor) ->
     torch.manual_seed(config.seed)
     model, heads = build_model(config.model), build_branch_heads(config)
     if run.is_done("backbones"):
-        model.load_state_dict(load_weights(run.weights("backbones")))
-        heads.load_state_dict(load_weights(run.weights("heads")))
+        run.load_stage("backbones", model)
+        run.load_stage("heads", heads)
     else:
         pretrain_backbones(model, heads, config, textures, run.stage("backbones"))
         rng = np.random.default_rng((config.seed, _STREAMS["balance"]))
@@ -147,9 +150,9 @@ def start_locations(
 ) -> None:
     """Fit the location encoder of ``model`` to the backbones' features, in place: where every row starts from."""
     if config.locations is None:
-        raise ValueError(f"preset {config.name} has no [locations]")
+        raise UsageError(f"preset {config.name} has no [locations]: give a flyover preset")
     if run.is_done("locations"):
-        model.location_encoder.load_state_dict(load_weights(run.weights("locations")))
+        run.load_stage("locations", model.location_encoder)
         return
     fit_locations(model.location_encoder, heads, store, config.locations, run.stage("locations"), config.seed)
     save_weights(run.weights("locations"), model.location_encoder.state_dict())
@@ -158,7 +161,7 @@ def start_locations(
 def cache_all(model: VidTag, config: TrainingConfig, run: RunFolder, textures: Tensor) -> dict[str, FeatureStore]:
     """Return the feature stores of the training, calibration and test flights and of the regions, by name."""
     if config.cache is None:
-        raise ValueError(f"preset {config.name} has no [cache]")
+        raise UsageError(f"preset {config.name} has no [cache]: give a flyover preset")
     counts = {
         "train": config.cache.train_clips,
         "calibration": config.cache.calibration_clips,
@@ -183,14 +186,14 @@ def cache_all(model: VidTag, config: TrainingConfig, run: RunFolder, textures: T
 def train_phases(model: VidTag, config: TrainingConfig, run: RunFolder, store: FeatureStore) -> None:
     """Train Phase I and GeoRefiner on top of it, in place; all weights end on the half-precision grid."""
     if run.is_done("phase_one"):
-        model.load_state_dict(load_weights(run.weights("phase_one")))
+        run.load_stage("phase_one", model)
     else:
         torch.manual_seed(config.seed)
         train_phase_one(model, config.phase_one, store, run.stage("phase_one"), config.seed)
         save_weights(run.weights("phase_one"), model.state_dict())
     round_weights_(model)
     if run.is_done("phase_two"):
-        model.load_state_dict(load_weights(run.weights("phase_two")))
+        run.load_stage("phase_two", model)
     else:
         train_phase_two(model, config.phase_two, config.noise, store, run.stage("phase_two"), config.seed)
         round_weights_(model)

@@ -13,6 +13,7 @@ from training.config import TrainingConfig
 from training.flyover.camera import render_clips
 from training.flyover.flights import Flights, draw_flights
 from training.flyover.imagery import imagery_folder, load_textures
+from vidtag_cli.errors import InputError
 from vidtag_cli.geo.sphere import geodesic_circle, interpolate_latlon, wrap_longitude_deg
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 
@@ -117,14 +118,29 @@ def draw_track(track_geojson: Path, truth_csv: Path, out: Path, margin_deg: floa
 def _read_estimates(path: Path) -> np.ndarray:
     """Return (n, 4): media time, latitude, longitude, 95 % radius in metres of the located frames."""
     rows = []
-    for feature in json.loads(path.read_text("utf-8"))["features"]:
-        if feature["geometry"] is not None:
-            lon, lat = feature["geometry"]["coordinates"][:2]
-            rows.append((feature["properties"]["media_time_s"], lat, lon, feature["properties"]["radius95_m"]))
+    try:
+        for feature in json.loads(path.read_text("utf-8"))["features"]:
+            if feature["geometry"] is not None:
+                lon, lat = feature["geometry"]["coordinates"][:2]
+                rows.append((feature["properties"]["media_time_s"], lat, lon, feature["properties"]["radius95_m"]))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a track as 'vidtag demo' writes it in GeoJSON: {error!r}") from error
+    if not rows:
+        raise InputError(f"{path}: holds no located frame: there is nothing to draw")
     return np.array(rows)
 
 
 def _read_truth(path: Path) -> np.ndarray:
     """Return (n, 3): media time, latitude, longitude."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return np.array([(float(r["media_time_s"]), float(r["lat"]), float(r["lon"])) for r in csv.DictReader(file)])
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [(float(r["media_time_s"]), float(r["lat"]), float(r["lon"])) for r in csv.DictReader(file)]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a CSV with numbers under media_time_s, lat and lon: {error!r}") from error
+    if not rows:
+        raise InputError(f"{path}: holds no position: there is nothing to draw")
+    return np.array(rows)

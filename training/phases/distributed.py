@@ -63,7 +63,10 @@ def leave_ranks() -> None:
 
 def local_device(name: str) -> torch.device:
     """Return the device of this process: ``cuda`` under ``torchrun`` is the card of its local rank."""
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"--device {name}: torch knows no such device; cpu and cuda are used here") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError(f"{name}: torch sees no CUDA device here; train with --device cpu")
     if device.type == "cuda" and device.index is None:

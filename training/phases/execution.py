@@ -13,6 +13,13 @@ import torch
 from torch import distributed as dist
 
 from training.phases.distributed import ALONE, Ranks
+from vidtag_cli.errors import VidtagError
+
+
+class StoppedError(VidtagError):
+    """Training was asked to end and has saved its work; the exit code is that of a program ended by Ctrl-C."""
+
+    exit_code = 130
 
 
 @dataclass(slots=True)

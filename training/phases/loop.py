@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.checkpoint import load_state, save_state
 from training.phases.distributed import sum_gradients_
-from training.phases.execution import Execution
+from training.phases.execution import Execution, StoppedError
 from training.phases.progress_log import ProgressLog
 
 _log = logging.getLogger("training")
@@ -66,7 +66,7 @@ def run_loop(
 
     Every step seeds the random numbers by its own number, and draws its batch from that number alone, so a killed run
     goes on exactly as an uninterrupted one. ``modules`` must hold all state that steps change. With ``ema_decay`` they
-    end up with the moving average of their weights. Raises KeyboardInterrupt, after saving, when asked to stop.
+    end up with the moving average of their weights. Raises StoppedError, after saving, when asked to stop.
     """
     execution = execution or Execution()
     ranks = execution.ranks
@@ -101,7 +101,7 @@ def run_loop(
             save_state(folder, modules, optimizer, number + 1, seed=seed, average=average)
         if stops and not is_last:
             ranks.wait()
-            raise KeyboardInterrupt(f"{name}: stopped after step {number + 1} of {steps}; the same command continues")
+            raise StoppedError(f"{name}: stopped after step {number + 1} of {steps}; the same command continues")
     if progress is not None:
         progress.close()
     if average is not None and steps > 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from training.baselines.cells import cells_at_level, with_mean_centres
 from training.baselines.classifier import CachedRows, CellClassifier, train_classifier
 from training.baselines.heads import Branch, CellsConfig, build_head
 from training.checkpoint import identify, load_weights, save_weights, write_json
-from training.config import ModelConfig
+from training.config import ModelConfig, read_toml
 from training.evaluation.predictions import PredictionInfo, join_clips, save_predictions
 from training.features.store import FeatureCache
 from training.phases.execution import Execution
@@ -41,7 +40,7 @@ class Baseline:
 
 def load_baseline(name: str, steps: int = 0, file: Path = BASELINES_FILE) -> Baseline:
     """Return a baseline of a TOML file, ``steps`` long if given; raises UsageError for a name it does not have."""
-    table = tomllib.loads(file.read_text("utf-8"))
+    table = read_toml(file)
     if name not in table:
         raise UsageError(f"no baseline {name!r} in {file.name}: there are {', '.join(table)}")
     try:

@@ -15,7 +15,7 @@ from training.features.encode import ReadFrames
 from training.features.held_out import HeldOutClips, SplitSamples, held_out_clips
 from training.features.store import FeatureCache
 from training.model.vidtag import VidTag
-from training.run.folder import FinishedRun, RunFolder, Splits, domain_arrays, write_run
+from training.run.folder import FinishedRun, RunFolder, Splits, domain_arrays, export_command, write_run
 from vidtag_cli.gallery.sources import box_points
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.antimeridian import bounding_box
@@ -65,7 +65,7 @@ def write_final(
         parity_frames_rgb=_pictures(config, sets, caches, clips, read),
     )
     write_run(run, finished, _splits(sets, caches, clips))
-    _log.info("%s: trained and measured; 'python -m export bundle' takes it from here", run.final)
+    _log.info("%s: trained and measured; make a bundle of it with: %s", run.final, export_command(run, config))
 
 
 def _splits(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from training.checkpoint import load_weights, save_weights, write_json
-from training.config import TrainingConfig, config_from_json, config_json
+from training.config import TrainingConfig, config_from_json, config_json, preset_names
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.vidtag import VidTag, build_heads, build_model
-from vidtag_cli.bundle.contract import GALLERY_FILE, Calibration
+from vidtag_cli.bundle.contract import BUNDLE_SUFFIX, GALLERY_FILE, Calibration, is_model_name
 from vidtag_cli.bundle.strict_json import decode, read_json_object
 from vidtag_cli.errors import InputError, ModelError
 from vidtag_cli.files import replace_file
@@ -82,6 +83,14 @@ class RunFolder:
             return
         write_json(path, record)
 
+    def load_stage(self, stage: str, module: nn.Module) -> None:
+        """Load the weights that a stage left; raises InputError when they are not of this module."""
+        path = self.weights(stage)
+        try:
+            module.load_state_dict(load_weights(path))
+        except RuntimeError as error:
+            raise InputError(f"{path}: of another preset than this run's: {error}; give another --out") from error
+
     def save_heads(self, stage: str, model: VidTag) -> None:
         """Write all weights of a model but those of its backbones."""
         save_weights(self.weights(stage), _without_backbones(model.state_dict()))
@@ -128,6 +137,13 @@ Splits = Mapping[str, Mapping[str, list[str]]]
 def domain_arrays(domain: DomainModel) -> dict[str, np.ndarray]:
     """Return a domain model as the arrays of ``domain.npz``."""
     return {"mean": domain.mean, "whitening": domain.whitening}
+
+
+def export_command(run: RunFolder, config: TrainingConfig) -> str:
+    """Return the command that makes a bundle of a finished run; a preset of one's own needs statements of its own."""
+    name = config.name if is_model_name(config.name) else "model"
+    about = "" if config.name in preset_names() else " --about STATEMENTS.toml"
+    return f"python -m export bundle {shlex.quote(str(run.path))} --out {name}{BUNDLE_SUFFIX}{about}"
 
 
 def write_run(run: RunFolder, finished: FinishedRun, splits: Splits | None = None, results: str | None = None) -> None:
@@ -183,9 +199,17 @@ def open_heads(folder: Path) -> TrainedHeads:
     config = read_config(folder)
     model = build_heads(config.model, DualFrameEncoder(nn.Identity(), nn.Identity()))
     _load_model(model, _without_backbones(load_weights(final / WEIGHTS_FILE)), final / WEIGHTS_FILE)
-    splits = read_json_object(final / SPLITS_FILE)
-    held_out = {name: frozenset(split["held_out"]) for name, split in splits.items()}
-    return TrainedHeads(model, config, _read_array(final / GALLERY_FILE), held_out)
+    return TrainedHeads(model, config, _read_array(final / GALLERY_FILE), _read_held_out(final / SPLITS_FILE))
+
+
+def _read_held_out(path: Path) -> dict[str, frozenset[str]]:
+    """Return the keys that a run did not train on, by data set."""
+    try:
+        return {name: frozenset(split["held_out"]) for name, split in read_json_object(path).items()}
+    except ModelError as error:
+        raise InputError(str(error)) from error
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the splits of a run: {error!r}") from error
 
 
 def has_config(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from training.model.location_encoder import LocationEncoder
 from training.model.vidtag import build_location_encoder
 from vidtag_cli.bundle.contract import GRAPH_TENSORS, GRAPHS_OF_KIND, fixed_shape
 from vidtag_cli.bundle.external_data import external_data_locations
+from vidtag_cli.errors import ModelError
 
 DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.DOUBLE: "float64"}
 
@@ -112,7 +113,7 @@ def test_frequencies_are_never_halved(both_ways, flyover_config):
 def test_weights_off_the_grid_are_refused(flyover_config, tmp_path):
     torch.manual_seed(0)
     graph = LocationEncoderGraph(build_location_encoder(flyover_config.model))
-    with pytest.raises(ValueError, match="round_weights_"):
+    with pytest.raises(ModelError, match="round_weights_"):
         export_onnx("location_encoder", graph, tmp_path / "a.onnx", {"E": 256}, "float16")
     assert not (tmp_path / "a.onnx").exists()
 

@@ -14,7 +14,7 @@ from export.parity.reference import equivalent_step_m, parity_reference
 from export.parity.report import LOCATION_MOVED_M, TOLERANCES, CaseResult, ParityReport, check_parity, format_report
 from training.model.location_encoder import LocationEncoder
 from vidtag_cli.engines.registry import ENGINE_NAMES
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, UsageError
 from vidtag_cli.geo.sphere import destination_latlon, haversine_km
 
 LINEAR = 0.01
@@ -108,7 +108,7 @@ def test_another_shape_is_an_error(reference, cases):
 
 
 def test_an_engine_nobody_thought_about_is_refused(reference, cases):
-    with pytest.raises(ValueError, match="no tolerance for abacus at int4"):
+    with pytest.raises(UsageError, match="no tolerance for abacus at int4"):
         check_parity(reference, torch_itself(reference), cases, engine="abacus", precision="int4")
 
 

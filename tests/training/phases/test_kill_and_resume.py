@@ -13,7 +13,7 @@ import small_training
 import torch
 from small_training import RECIPE, train_both, train_both_with_curves
 
-from training.phases.execution import Execution, stoppable
+from training.phases.execution import Execution, StoppedError, stoppable
 
 ROOT = Path(__file__).parents[3]
 STEPS = 18
@@ -54,7 +54,7 @@ def test_a_killed_run_ends_with_the_same_weights(tmp_path):
 def test_a_moving_average_is_resumed_too(tmp_path):
     recipe = dataclasses.replace(RECIPE, ema_decay=0.9)
     whole = train_both(tmp_path / "whole", Execution(), recipe)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(StoppedError):
         train_both(tmp_path / "stopped", stopped_after(3), recipe)
     assert_same(train_both(tmp_path / "stopped", Execution(), recipe), whole)
     plain = train_both(tmp_path / "plain", Execution())
@@ -77,7 +77,7 @@ def stopped_after(steps):
 
 def test_ctrl_c_loses_no_step(tmp_path):
     whole = train_both(tmp_path / "whole", Execution())
-    with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 9"):
+    with pytest.raises(StoppedError, match="stopped after step 3 of 9"):
         train_both(tmp_path / "stopped", stopped_after(3))
     resumed, rest = train_both_with_curves(tmp_path / "stopped", Execution())
     assert len(rest["phase_one"]) == 6
@@ -89,6 +89,6 @@ def test_a_signal_asks_once_and_then_ends():
         assert not request.is_made
         os.kill(os.getpid(), signal.SIGINT)
         assert request.is_made
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(StoppedError):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

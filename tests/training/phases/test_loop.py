@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from training.phases.loop import run_loop, warmup_then_decay, warmup_then_linear
+from vidtag_cli.errors import InputError
 
 STEPS, SAVE_EVERY = 12, 4
 
@@ -115,6 +116,6 @@ def test_another_seed_is_refused(tmp_path):
                  lambda number: {"loss": weight.weight.sum()}, steps, lambda _: 1.0, seed=seed)  # fmt: skip
 
     run(1, 2)
-    with pytest.raises(ValueError, match="made with seed 1, not 2"):
+    with pytest.raises(InputError, match="made with seed 1, not 2"):
         run(2, 4)
     run(1, 4)
