@@ -9,8 +9,7 @@ from pathlib import Path
 
 from training.data.ledger import Ledger
 from training.data.positions import relative_name, truth_of_fixes
-from training.data.sample import Sample, ScanResult
-from training.data.sequences import SequenceLabel
+from training.data.sample import Sample, ScanResult, SequenceLabel
 from training.data.video_samples import Alignment, VideoSampling, report_clock_offset, video_samples
 from training.data.video_times import VideoTimes, read_video_times
 from vidtag_cli.errors import InputError, VidtagError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.features import FeatureStore
+from training.flyover.features import FeatureStore
 from vidtag_cli.evaluation.bootstrap import ClipResampling, estimate_median
 from vidtag_cli.evaluation.metrics import frame_errors_km, frame_metrics
 from vidtag_cli.evaluation.trajectory import curve_distances
