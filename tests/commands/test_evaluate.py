@@ -191,6 +191,15 @@ def test_the_gap_limit_is_named_and_can_be_set(vidtag: Run, clip: Path) -> None:
     answer = vidtag("eval", clip, "--truth", path, "--max-gap-s", "12", "--json").answer
     assert answer["truths"][0]["max_gap_s"] == 12.0
     assert vidtag("eval", clip, "--max-gap-s", "0").code == 2
+    saved(path, "time_s,lat,lon\n0,1,2\n3.5,1,2\n")
+    done = vidtag("eval", clip, "--max-gap-s", "3", "--json")
+    assert done.answer["truths"][0]["frames_in_gaps"] == 3
+    done = vidtag("eval", clip, "--max-gap-s", "4", "--json")
+    assert (done.answer["truths"][0]["frames_in_gaps"], done.err) == (0, "")
+    saved(path, "time_s,lat,lon\n0,1,2\n4,1,2\n")
+    done = vidtag("eval", clip, "--max-gap-s", "3", "--json")
+    assert done.answer["truths"][0]["frames_in_gaps"] == 3
+    assert "3 frames are not judged" in done.err
 
 
 def test_frames_without_truth_are_said(vidtag: Run, clip: Path) -> None:

@@ -131,6 +131,11 @@ def eval_command(
             scored.append(score_known_video(video, session, options, max_gap_s, _unknown_end(show)))
         if scored[-1].alignment.method == "assumed":
             warn(f"{video.info.path}: {scored[-1].alignment.statement}")
+        if scored[-1].frames_in_gaps():
+            warn(
+                f"{video.info.path}: {scored[-1].frames_in_gaps()} frames are not judged: the truth's positions around "
+                f"them are more than {max_gap_s:g} s apart (--max-gap-s) or in different segments"
+            )
     summary = summarize_scores(scored, THRESHOLDS_KM)
     is_located = summary["frames"]["located"] > 0
     if as_json:

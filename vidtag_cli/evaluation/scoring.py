@@ -32,6 +32,14 @@ class ScoredTrack:
         """Return (N,) kilometres; NaN where the frame abstained or the truth says nothing."""
         return frame_errors_km(self.truth_latlon_deg, self.predicted_latlon_deg)
 
+    def frames_in_gaps(self) -> int:
+        """Return how many frames lie within the truth's time but between positions too far apart to say where."""
+        if self.truth.clock == "frame":
+            return 0
+        begin_s, end_s = _span_s(self.truth, self.alignment)
+        times_s = np.array([point.media_time_s for point in self.track.points])
+        return int(np.sum(np.isnan(self.truth_latlon_deg[:, 0]) & (times_s > begin_s) & (times_s < end_s)))
+
     def inside_circles(self) -> np.ndarray:
         """Return (M, 2) bool for the located frames with a truth: inside the 50 % and inside the 95 % circle or not."""
         judged = [
@@ -69,15 +77,19 @@ def _no_frame_text(truth: Truth, alignment: Alignment, track: Track, max_gap_s: 
     said = f"says nothing about any frame of {track.name}"
     if truth.clock == "frame":
         return f"{said}: its frames are {truth.instants[0]:.0f} to {truth.instants[-1]:.0f}"
-    begin_s, end_s = (
-        float(edge) for edge in media_times_s(truth, alignment.media_zero_utc, alignment.first_fix_at_s)[[0, -1]]
-    )
+    begin_s, end_s = _span_s(truth, alignment)
     if begin_s <= last_s and first_s <= end_s:
         return f"{said}: its positions there are more than {max_gap_s:g} s apart or in different segments: --max-gap-s"
     return (
         f"{said}: it covers {begin_s:.3f} to {end_s:.3f} s of media time and the frames {first_s:.3f} to {last_s:.3f} "
         f"({alignment.statement}): are the times aligned?"
     )
+
+
+def _span_s(truth: Truth, alignment: Alignment) -> tuple[float, float]:
+    """Return the media times of the first and the last position of a truth."""
+    times_s = media_times_s(truth, alignment.media_zero_utc, alignment.first_fix_at_s)
+    return float(times_s[0]), float(times_s[-1])
 
 
 def truth_record(scored: ScoredTrack) -> dict[str, Any]:
@@ -97,6 +109,7 @@ def truth_record(scored: ScoredTrack) -> dict[str, Any]:
         "max_gap_s": scored.max_gap_s,
         "frames": len(scored.track.points),
         "frames_without_truth": int(np.isnan(scored.truth_latlon_deg[:, 0]).sum()),
+        "frames_in_gaps": scored.frames_in_gaps(),
     }
 
 
