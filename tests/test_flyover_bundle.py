@@ -13,7 +13,6 @@ from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 ROOT = Path(__file__).parents[1]
-MEDIA = ROOT.parent / "shared" / "media"
 BUNDLE_LIMIT_BYTES, CLIP_LIMIT_BYTES = 25_000_000, 1_000_000
 DEMO_MEDIAN_ERROR_KM = 24.0  # what the demo prints; another processor may round to the next place of the gallery
 GALLERY_STEP_KM = 25.0
@@ -127,12 +126,10 @@ def test_another_gallery_takes_the_measured_circles_away(tmp_path, shared_cache)
     "sampling", [(), ("--smooth", "viterbi"), ("--fps", "5"), ("--fps", "5", "--smooth", "viterbi")]
 )
 @pytest.mark.parametrize("name", STREET_AND_PHONE)
-def test_street_and_phone_video_is_abstained_on(name, sampling, tmp_path, shared_cache):
+def test_street_and_phone_video_is_abstained_on(media, name, sampling, tmp_path, shared_cache):
     """Five frames a second look alike: they must not vouch for each other more than one does."""
-    if not (MEDIA / name).is_file():
-        pytest.skip(f"test clip absent: {MEDIA / name}")
     outputs = ("--out", "t.geojson", "--out", "t.gpx")
-    done = vidtag("locate", MEDIA / name, "--model", "flyover", *sampling, *outputs, cwd=tmp_path)
+    done = vidtag("locate", media / name, "--model", "flyover", *sampling, *outputs, cwd=tmp_path)
     assert done.returncode == 8, done.stderr
     features = json.loads((tmp_path / "t.geojson").read_text())["features"]
     assert features
