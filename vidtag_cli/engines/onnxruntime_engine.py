@@ -208,7 +208,7 @@ def _open_session(
     if provider not in ort.get_available_providers():
         raise ModelError(
             f"{device}: this onnxruntime ({ort.__version__}) has no {provider}: "
-            "remove the package onnxruntime and install vidtag[gpu], which brings onnxruntime-gpu"
+            "remove the package onnxruntime and install vidtag-geo[gpu], which brings onnxruntime-gpu"
         )
     # Before the CUDA libraries, for it sets what they read when they start.
     tensorrt = load_tensorrt_libraries(ort.__version__) if provider == TENSORRT_PROVIDER else ""
@@ -227,7 +227,7 @@ def _open_session(
     if loaded[0] != provider:
         raise ModelError(
             f"{device}: onnxruntime could not load {provider}{hint} and would run on {', '.join(loaded)}: "
-            "check the NVIDIA driver with nvidia-smi and install vidtag[gpu], which brings CUDA and cuDNN"
+            "check the NVIDIA driver with nvidia-smi and install vidtag-geo[gpu], which brings CUDA and cuDNN"
         )
     check_options(session, asked, threads, _name_of(source), ort.__version__)
     return session

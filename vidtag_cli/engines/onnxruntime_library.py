@@ -30,7 +30,7 @@ def import_onnxruntime() -> ModuleType:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ModelError(
-            f"onnxruntime cannot be imported ({error}): install vidtag[cpu], or vidtag[gpu] for an NVIDIA GPU"
+            f"onnxruntime cannot be imported ({error}): install vidtag-geo[cpu], or vidtag-geo[gpu] for an NVIDIA GPU"
         ) from error
     # The variable does not reach builds that report through the Windows event log; this call does.
     onnxruntime.disable_telemetry_events()
