@@ -29,3 +29,13 @@ test:
 format:
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+# Versions with which everything passed, for all platforms and Pythons; needs uv. Those in the files stay as far as they can;
+# `make lock LOCK=--upgrade` takes the newest.
+LOCK ?=
+COMPILE = uv pip compile -q pyproject.toml --universal --python-version 3.11 --custom-compile-command "make lock" $(LOCK)
+lock:
+	$(COMPILE) --generate-hashes --extra cpu -o requirements/cpu.txt
+	$(COMPILE) --generate-hashes --extra gpu -o requirements/gpu.txt
+	$(COMPILE) --generate-hashes --extra cpu --extra rtx -o requirements/rtx.txt
+	$(COMPILE) --extra cpu --extra train --extra watch --extra plot --extra dev -o requirements/dev.txt
