@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from PIL import Image, UnidentifiedImageError
 
 from vidtag_cli.errors import InputError
-from vidtag_cli.video.ffmpeg import SCALE_FLAGS, SCALED_FORMAT
+from vidtag_cli.video.decode_command import SCALE_FLAGS, SCALED_FORMAT
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
