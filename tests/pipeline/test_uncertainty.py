@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vidtag_cli.gallery.build import build_gallery
-from vidtag_cli.gallery.contract import GalleryOrigin
 from vidtag_cli.gallery.posterior import summarize_posterior
+from vidtag_cli.gallery.store import GalleryOrigin
 from vidtag_cli.geo.sphere import haversine_km, unit_vector
 from vidtag_cli.pipeline.uncertainty import FARTHEST_KM, credible_radii_km, merge_places
 

@@ -71,9 +71,9 @@ def eval_command(
     difference.
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
+    from vidtag_cli.evaluation.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.locate import LocateOptions, locate_video
     from vidtag_cli.pipeline.path import plausible_speed_km_h
-    from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
     from vidtag_cli.video.probe import probe_video
