@@ -18,7 +18,7 @@ import pytest
 from lxml import etree
 
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
-from vidtag_cli.writers.formats import FORMATS, render_track, write_track
+from vidtag_cli.writers.formats import FORMATS, render_track
 
 pyogrio = pytest.importorskip("pyogrio", reason="pyogrio reads the outputs with GDAL: pip install pyogrio")
 
@@ -105,6 +105,10 @@ def gpx_schema(tmp_path_factory) -> etree.XMLSchema:
 def kml_schema() -> etree.XMLSchema:
     fastkml = pytest.importorskip("fastkml", reason="fastkml carries kml22gx.xsd: pip install fastkml")
     return etree.XMLSchema(etree.parse(Path(fastkml.__file__).parent / "schema" / "kml22gx.xsd"))
+
+
+def write_track(track_: Track, path: Path) -> None:
+    path.write_bytes(rendered(track_, path.suffix.removeprefix(".")))
 
 
 @functools.cache

@@ -8,23 +8,22 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
 from vidtag_cli.pipeline.evidence import check_expected_hash, check_unchanged, read_evidence_state
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
-from vidtag_cli.pipeline.output_files import all_or_none
+from vidtag_cli.pipeline.output_files import all_or_none, settle_earlier_runs
 from vidtag_cli.pipeline.report import build_report, point_record, summary_record
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.video.probe import probe_video
 from vidtag_cli.writers.atomic import check_output_free, is_stream
-from vidtag_cli.writers.formats import STDOUT, WrittenFile, format_of, write_track
+from vidtag_cli.writers.formats import STDOUT, WrittenFile, format_of, render_output
 from vidtag_cli.writers.geojson import Shape
 from vidtag_cli.writers.names import path_fields
-from vidtag_cli.writers.report import write_report
+from vidtag_cli.writers.report import render_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +63,18 @@ class RunResult:
 
 
 def check_request(path: Path, request: OutputRequest) -> None:
-    """Raise UsageError or OutputError when an output could not be written later: seconds instead of hours in."""
+    """Raise UsageError or OutputError when an output could not be written later: seconds instead of hours in.
+
+    What a killed run left by half under these names or hidden beside them is settled first.
+    """
     _check_distinct(request)
     formats = [format_of(output, request.format_name).name for output in request.tracks]
     if request.geojson_shape != "point" and "geojson" not in formats:
         raise UsageError(f"--geojson-shape {request.geojson_shape}: no output is GeoJSON: leave the option out")
-    for output in request.tracks:
-        if str(output) != STDOUT:
-            check_output_free(output, [path], request.force)
-    if request.report is not None:
-        check_output_free(request.report, [path], request.force)
+    outputs = [*request.tracks, *([] if request.report is None else [request.report])]
+    settle_earlier_runs(outputs)
+    for output in outputs:
+        check_output_free(output, [path], request.force)
 
 
 def _check_distinct(request: OutputRequest) -> None:
@@ -87,12 +88,6 @@ def _check_distinct(request: OutputRequest) -> None:
         if target in taken:
             raise UsageError(f"{taken[target]} and {output}: two outputs in one place: give each a name of its own")
         taken[target] = output
-
-
-def _write_output(located: LocateResult, output: Path, request: OutputRequest) -> WrittenFile:
-    is_geojson = format_of(output, request.format_name).name == "geojson"
-    shape = request.geojson_shape if is_geojson else "point"
-    return write_track(located.track, output, request.format_name, request.force, shape)
 
 
 def run_input(
@@ -126,12 +121,16 @@ def run_input(
     after = read_evidence_state(path)
     check_unchanged(path, before, after)
     exit_code = 0 if located.track.located() else ALL_FRAMES_ABSTAINED
-    with all_or_none() as files:
-        outputs = [files.put(output, partial(_write_output, located, output, request)) for output in request.tracks]
+    with all_or_none(request.force) as files:
+        outputs = []
+        for output in request.tracks:
+            content, written = render_output(located.track, output, request.format_name, request.geojson_shape)
+            files.add(output, content)
+            outputs.append(written)
         if request.report is not None:
             report = build_report(
                 run_id=str(uuid.uuid4()), started=started, arguments=sys.argv[1:], session=session, options=options,
                 result=located, before=before, after=after, outputs=outputs, exit_code=exit_code,
             )  # fmt: skip
-            files.put(request.report, partial(write_report, report, request.report, request.force))
+            files.add(request.report, render_report(report))
     return RunResult(path, exit_code, located, tuple(outputs), request.report)

@@ -1,22 +1,19 @@
-"""The formats of a track, how a name chooses one, and writing a track in it."""
+"""The formats of a track, how a name chooses one, and a track in it."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidtag_cli.errors import OutputError, UsageError
+from vidtag_cli.errors import UsageError
 from vidtag_cli.track import Track, check_track
-from vidtag_cli.writers.atomic import atomic_write
+from vidtag_cli.writers.atomic import STDOUT
 from vidtag_cli.writers.csv_table import render_csv
 from vidtag_cli.writers.geojson import Shape, render_geojson
 from vidtag_cli.writers.gpx import render_gpx
 from vidtag_cli.writers.kml import render_kml
-
-STDOUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +76,13 @@ def render_track(track: Track, output_format: OutputFormat, geojson_shape: Shape
     return render_geojson(track, shape=geojson_shape)
 
 
-def write_track(
-    track: Track,
-    path: str | Path,
-    format: str | None = None,
-    force: bool = False,
-    geojson_shape: Shape = "point",
-) -> WrittenFile:
-    """Write a track to a file, or with the path ``-`` to standard output, and return what was written.
+def render_output(
+    track: Track, path: str | Path, format: str | None = None, geojson_shape: Shape = "point"
+) -> tuple[bytes, WrittenFile]:
+    """Return the bytes of an output, and what the report says of it; the shape concerns GeoJSON alone.
 
-    Raises UsageError for an unknown format and OutputError when the file exists without ``force`` or cannot be written.
+    Raises UsageError for an unknown format.
     """
     output_format = format_of(path, format)
-    content = render_track(track, output_format, geojson_shape)
-    if str(path) == STDOUT:
-        _write_standard_output(content)
-    else:
-        atomic_write(path, content, force=force)
-    return WrittenFile(str(path), output_format.label, hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _write_standard_output(content: bytes) -> None:
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+    content = render_track(track, output_format, geojson_shape if output_format.name == "geojson" else "point")
+    return content, WrittenFile(str(path), output_format.label, hashlib.sha256(content).hexdigest(), len(content))
