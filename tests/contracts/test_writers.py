@@ -19,7 +19,7 @@ import pytest
 from lxml import etree
 
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
-from vidtag_cli.writers.formats import FORMATS, render_track
+from vidtag_cli.writers.formats import FORMATS, FormatOptions, render_track
 from vidtag_cli.writers.values import track_parts
 
 pyogrio = pytest.importorskip("pyogrio", reason="pyogrio reads the outputs with GDAL: pip install pyogrio")
@@ -213,7 +213,7 @@ def test_gdal_reads_every_estimate_at_its_place(any_track, format_name, tmp_path
 @pytest.mark.parametrize(("format_name", "shape"), [*((name, "point") for name in FORMATS), ("geojson", "line")])
 def test_every_layer_holds_only_geometries_that_readers_accept(any_track, format_name, shape, tmp_path):
     path = tmp_path / f"track{FORMATS[format_name].suffixes[0]}"
-    path.write_bytes(render_track(any_track, FORMATS[format_name], shape))
+    path.write_bytes(render_track(any_track, FORMATS[format_name], FormatOptions(shape)))
     has_line = any(part.is_line for part in track_parts(any_track))
     for layer in pyogrio.list_layers(path)[:, 0]:
         _, _, geometries, _ = pyogrio.raw.read(path, layer=layer, **OPEN_OPTIONS.get(format_name, {}))
@@ -379,7 +379,7 @@ def test_geojson_is_strict_json(any_track):
         raise AssertionError(f"{constant} is no JSON")
 
     for shape in ("point", "line"):
-        content = render_track(any_track, FORMATS["geojson"], shape)
+        content = render_track(any_track, FORMATS["geojson"], FormatOptions(shape))
         document = json.loads(content, parse_constant=refuse)
         assert document["type"] == "FeatureCollection"
         assert "crs" not in document
@@ -387,7 +387,7 @@ def test_geojson_is_strict_json(any_track):
 
 
 def test_a_line_loses_no_position_and_its_box_is_that_of_its_vertices(any_track):
-    document = json.loads(render_track(any_track, FORMATS["geojson"], "line"))
+    document = json.loads(render_track(any_track, FORMATS["geojson"], FormatOptions("line")))
     (feature,) = document["features"]
     lines = feature["geometry"]["coordinates"] if feature["geometry"] else []
     beside = feature["properties"]["coordinateProperties"]
@@ -425,3 +425,14 @@ def test_a_hostile_name_is_text_where_a_viewer_takes_it_for_html():
     shown = kml.findtext(".//{*}Document/{*}name")
     assert "<" not in shown and "Tom & Jerry" in shown
     assert html.unescape(shown) == name
+
+
+def test_gdal_and_csv_hold_every_frame_where_abstentions_are_asked_for(any_track, tmp_path):
+    content = render_track(any_track, FORMATS["csv"], FormatOptions(csv_abstained=True))
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert [int(row["frame"]) for row in rows] == [p.frame_index for p in any_track.points]
+    for row, p in zip(rows, any_track.points, strict=True):
+        assert (row["status"], row["abstain_reason"]) == (p.status, p.abstain_reason or "")
+        assert (row["lat"] == "") == (row["lon"] == "") == (p.status != "ok")
+    (tmp_path / "track.csv").write_bytes(content)
+    assert len(gdal_points(tmp_path / "track.csv", "csv")) == len(any_track.located())

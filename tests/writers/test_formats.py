@@ -4,13 +4,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from vidtag_cli.errors import UsageError
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.formats import FORMATS, format_of, render_output, render_track
+from vidtag_cli.writers.formats import FORMATS, FormatOptions, format_of, render_output
 
 ROOT = Path(__file__).parents[2]
 TRACK = Track("clip", (TrackPoint(0, 0.0, "ok", 1.0, 2.0),), "flyover")
@@ -61,10 +62,22 @@ def test_a_broken_track_is_refused():
 
 
 def test_a_line_is_for_geojson_only():
-    assert b"MultiLineString" in render_output(LINE, "a.geojson", geojson_shape="line")[0]
-    assert render_output(LINE, "a.gpx", geojson_shape="line") == render_output(LINE, "a.gpx")
-    with pytest.raises(UsageError, match="--geojson-shape"):
-        render_track(LINE, FORMATS["gpx"], "line")
+    assert b"MultiLineString" in render_output(LINE, "a.geojson", None, FormatOptions("line"))[0]
+    assert render_output(LINE, "a.gpx", None, FormatOptions("line")) == render_output(LINE, "a.gpx")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "left_out"),
+    [("a.gpx", FormatOptions(), 1), ("a.kml", FormatOptions(), 1), ("a.geojson", FormatOptions(), 0)]
+    + [
+        ("a.geojson", FormatOptions("line"), 1),
+        ("a.csv", FormatOptions(), 1),
+        ("a.csv", FormatOptions("point", True), 0),
+    ],
+)
+def test_it_is_counted_what_an_output_leaves_out(name, options, left_out):
+    track = replace(LINE, points=(*LINE.points, TrackPoint(2, 2.0, "abstained", abstain_reason="flat")))
+    assert render_output(track, name, None, options)[1].frames_left_out == left_out
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
