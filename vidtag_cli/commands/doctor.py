@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -58,6 +61,7 @@ def examine_machine() -> dict[str, Any]:
         "models": models,
         "default_model": default_model,
         "folders": _folders(),
+        "leftovers": _leftovers(),
     }
 
 
@@ -166,6 +170,24 @@ def _folders() -> dict[str, str]:
     return {name: path_fields(path)["path"] for name, path in paths.items()}
 
 
+def _leftovers() -> list[dict[str, Any]]:
+    """Return what killed runs left where this program writes: the working folder, the models, the cache."""
+    from vidtag_cli.bundle.folders import cache_dir, models_dir
+    from vidtag_cli.pipeline.output_journal import find_unsettled
+
+    in_cache = [Path(root) for root, _, _ in os.walk(cache_dir())]
+    paths = [path for folder in (Path.cwd(), models_dir(), *in_cache) for path in find_unsettled(folder)]
+    return [path_fields(path) | {"bytes": _size_bytes(path)} for path in paths]
+
+
+def _size_bytes(path: Path) -> int:
+    total = 0
+    for member in [path, *path.rglob("*")]:
+        with suppress(OSError):  # another run settles it just now
+            total += member.lstat().st_size if member.is_file() else 0
+    return total
+
+
 def _lines(machine: dict[str, Any]) -> list[str]:
     lines = [f"vidtag {machine['vidtag']}, Python {machine['python']}, {machine['platform']}", "", "packages"]
     lines += [f"  {name}: {package['problem'] or package['found']}" for name, package in machine["packages"].items()]
@@ -186,5 +208,8 @@ def _lines(machine: dict[str, Any]) -> list[str]:
     default = machine["default_model"]
     lines += [f"  default: {default['note'] or default['path']}", "", "folders"]
     lines += [f"  {name}: {path}" for name, path in machine["folders"].items()]
+    if machine["leftovers"]:
+        lines += ["", "left by killed runs, settled by the next run that writes there"]
+        lines += [f"  {left['path']}: {left['bytes'] / 1e6:.1f} MB" for left in machine["leftovers"]]
     lines += ["", "ready" if machine["ok"] else "not ready: " + "; ".join(machine["problems"])]
     return lines
