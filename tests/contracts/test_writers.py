@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from vidtag_cli.track import TimeBasis, Track, TrackPoint
+from vidtag_cli.track import Candidate, TimeBasis, Track, TrackPoint
 from vidtag_cli.writers.formats import FORMATS, FormatOptions, render_track
 from vidtag_cli.writers.values import track_parts
 
@@ -273,6 +273,10 @@ def test_the_limits_travel_with_the_track(any_track, format_name):
 @pytest.mark.parametrize(
     "changes",
     [{"lat_deg": 91.0}, {"lon_deg": 180.0}, {"lat_deg": math.nan}, {"radius95_m": -1.0}, {"radius95_m": math.inf}]
+    + [{"radius50_m": math.nan}, {"radius95_m": math.nan}, {"radius50_m": -math.inf}]
+    + [{"status": "abstained", "lat_deg": None, "lon_deg": None, "radius95_m": math.nan}]
+    + [{"status": "abstained", "lat_deg": None, "lon_deg": None, "confidence": math.inf}]
+    + [{"candidates": (Candidate(1.0, 2.0, math.nan, 0.5),)}, {"candidates": (Candidate(math.inf, 2.0, 0.5, 0.5),)}]
     + [{"confidence": 1.5}, {"confidence": math.nan}, {"media_time_s": 0.0}, {"media_time_s": math.nan}],
     ids=str,
 )

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -190,6 +191,35 @@ def test_a_signal_at_any_step_leaves_all_or_none_and_ends_the_run(paths, force, 
         assert signal.getsignal(number) is end
     finally:
         signal.signal(number, previous)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_signal_before_the_record_is_in_place_undoes_what_was_done(paths, force, name):
+    """So that the same command can be given again; once the record is there, the run is complete."""
+    prepare(paths, force)
+    ended = []
+    previous = signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
+
+    def interrupted(real):
+        def move(source, target, *flag):
+            if Path(target).name == name:
+                signal.raise_signal(signal.SIGTERM)
+            return real(source, target, *flag)
+
+        return move
+
+    is_record = name == NAMES[-1]
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "replace", interrupted(os.replace))
+            patched.setattr(files_module, "rename_with_flag", interrupted(files_module.rename_with_flag))
+            with nullcontext() if is_record else pytest.raises(OutputError, match="SIGTERM came"):
+                put(paths, "new", force)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert ended == [True]
+    assert state(paths) == ("new" if is_record else "old" if force else "none")
+    assert hidden(paths) == []
 
 
 def test_an_ignored_signal_stays_ignored(paths):

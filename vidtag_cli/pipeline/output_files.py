@@ -7,12 +7,13 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from vidtag_cli.errors import OutputError
 from vidtag_cli.files import hidden_file, kept_mode, move_to_free_name, sync_folder
 from vidtag_cli.pipeline.output_journal import Placement, settle_folder, undoable
 from vidtag_cli.writers.atomic import explained, is_stream, write_stream
@@ -69,17 +70,16 @@ def all_or_none(force: bool = False) -> Iterator[OutputFiles]:
     """Yield the collection of a run's outputs; when the block ends well they are put in place, and else none is.
 
     Nothing is seen under its name before everything is on the disk. Without ``force`` a name that is in use is an
-    error, with it the earlier files stay whole until all new ones can follow each other without pause: signals wait for
-    that, and what a failure, a kill or a power cut interrupts is undone, by the next run in the folder at the latest.
-    Raises OutputError.
+    error, with it the earlier files stay until all new ones can follow each other without pause. What a signal, an
+    error, a kill or a power cut interrupts is undone, by the next run in the folder at the latest. Raises OutputError.
     """
     with ExitStack() as hidden:
         files = OutputFiles(force, hidden)
         yield files
         for path, content in files.streams:
             write_stream(path, content)
-        with signals_wait():
-            _put_in_place(files)
+        with signals_wait() as signals:
+            _put_in_place(files, signals)
 
 
 def settle_earlier_runs(paths: Iterable[Path]) -> None:
@@ -90,7 +90,7 @@ def settle_earlier_runs(paths: Iterable[Path]) -> None:
             _logger.warning("%s", printable(sentence))
 
 
-def _put_in_place(files: OutputFiles) -> None:
+def _put_in_place(files: OutputFiles, signals: Sequence[int]) -> None:
     if not files.staged:
         return
     *others, record = files.staged
@@ -104,6 +104,8 @@ def _put_in_place(files: OutputFiles) -> None:
             _give_name(file, files.force)
         for folder in {file.target.parent for file in others}:
             sync_folder(folder)
+        if signals:
+            raise OutputError(f"{record.path}: {signal.Signals(signals[0]).name} came: no file was put in place")
         _give_name(record, files.force)
 
 
@@ -116,13 +118,15 @@ def _give_name(file: StagedFile, force: bool) -> None:
 
 
 @contextmanager
-def signals_wait() -> Iterator[None]:
+def signals_wait() -> Iterator[Sequence[int]]:
     """Let SIGINT, SIGTERM and SIGHUP wait until the block has ended; the first that came is delivered then.
+
+    Yields those that came so far.
 
     They are caught and not blocked: a signal that the main thread blocks reaches it through any other thread.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Python handles signals in the main thread alone
+        yield ()  # Python handles signals in the main thread alone
         return
     came: list[int] = []
 
@@ -134,7 +138,7 @@ def signals_wait() -> Iterator[None]:
         for number, handler in previous.items():
             if handler not in (signal.SIG_IGN, None):  # None: not installed from Python, and not to be put back
                 signal.signal(number, note)
-        yield
+        yield came
     finally:
         for number, handler in previous.items():
             if handler not in (signal.SIG_IGN, None):

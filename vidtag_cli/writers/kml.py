@@ -79,7 +79,9 @@ def render_kml(track: Track) -> bytes:
     append_text(document, f"{KML}name", html_text(track.name))
     append_text(document, f"{KML}description", _description(track))
     _append_styles(document)
-    _append_schemas(document)
+    _append_schema(document, POINT_SCHEMA, f"{KML}SimpleField")
+    if track.time_basis.start_time_utc is not None:
+        _append_schema(document, ARRAY_SCHEMA, f"{GX}SimpleArrayField")
     _append_path(document, track)
     _append_estimates(document, track)
     _append_radii(document, track)
@@ -151,12 +153,11 @@ def _append_radii(document: etree._Element, track: Track) -> None:
         _append_ring(folder, track, point)
 
 
-def _append_schemas(document: etree._Element) -> None:
-    """Append the types of the values of a placemark, and of the arrays of a track."""
-    for schema_id, tag in ((POINT_SCHEMA, f"{KML}SimpleField"), (ARRAY_SCHEMA, f"{GX}SimpleArrayField")):
-        schema = etree.SubElement(document, f"{KML}Schema", name=schema_id, id=schema_id)
-        for name, (kind, _) in FIELDS.items():
-            etree.SubElement(schema, tag, name=name, type=kind)
+def _append_schema(document: etree._Element, schema_id: str, field_tag: str) -> None:
+    """Append the types of the values of a placemark, or of the arrays of a track."""
+    schema = etree.SubElement(document, f"{KML}Schema", name=schema_id, id=schema_id)
+    for name, (kind, _) in FIELDS.items():
+        etree.SubElement(schema, field_tag, name=name, type=kind)
 
 
 def _append_multi_track(placemark: etree._Element, track: Track, parts: Sequence[TrackPart]) -> None:
