@@ -15,7 +15,7 @@ EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 def journal_in(folder: Path, *placements: Placement) -> Journal:
     journal = Journal(placements)
-    journal.path_in(folder).write_bytes(journal.text())
+    journal.path_in(folder).write_bytes(journal.text(folder))
     return journal
 
 
@@ -30,27 +30,38 @@ def test_it_is_read_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
         b"vidtag-journal/1\n",
-        f"vidtag-journal/1\nfolder /x\nfile 0 {SHA} 1 new a\n".encode(),
-        f"vidtag-journal/2\nfolder /x\nfile 0 {SHA} 1 new a\nend\n".encode(),
-        f"vidtag-journal/1\nfolder /x\nfile 1 {SHA} 1 new a\nend\n".encode(),
-        f"vidtag-journal/1\nfolder /x\nfile 0 {SHA} 1 new %2e%2e\nend\n".encode(),
-        f"vidtag-journal/1\nfolder /x\nfile 0 {SHA} 1 new %2Fetc%2Fpasswd\nend\n".encode(),
-        f"vidtag-journal/1\nfolder /x\nfile 0 {SHA} 1 new a%00\nend\n".encode(),
-        f"vidtag-journal/1\nfolder /x\nfile 0 {SHA} -1 new a\nend\n".encode(),
-        b"vidtag-journal/1\nfolder /x\nend\n",
+        f"vidtag-journal/1\nfolder /x\nfile 0 {SHA} 1 new a\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nhere /y\nfile 0 {SHA} 1 new a\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nfile 0 {SHA} 1 new a\n".encode(),
+        f"vidtag-journal/2\nhere /x\nfile 0 {SHA} 1 new a\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nfile 1 {SHA} 1 new a\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nfile 0 {SHA} 1 new %2e%2e\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nfile 0 {SHA} 1 new %2Fetc%2Fpasswd\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nfile 0 {SHA} 1 new a%00\nend\n".encode(),
+        f"vidtag-journal/1\nhere /x\nfile 0 {SHA} -1 new a\nend\n".encode(),
+        b"vidtag-journal/1\nhere /x\nend\n",
         b"\xff" * 100,
         b"x" * 1_000_001,
     ],
 )
-def test_one_that_says_nothing_certain_is_removed_and_nothing_else(tmp_path, text):
+def test_one_that_cannot_be_understood_is_named_and_nothing_is_touched(tmp_path, text):
+    """It may be of a later version, and the earlier files beside it all that is left of them."""
     (tmp_path / "a").write_bytes(b"theirs")
+    (tmp_path / ".vidtag-0123456789abcdef-0.earlier").write_bytes(b"earlier")
     path = tmp_path / ".vidtag-0123456789abcdef.journal"
     path.write_bytes(text)
+    before = sorted(tmp_path.iterdir())
     assert read_journal(path) is None
+    (sentence,) = settle_folder(tmp_path)
+    assert "cannot be read" in sentence
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_one_that_was_not_written_yet_is_removed(tmp_path):
+    (tmp_path / ".vidtag-0123456789abcdef.journal").touch()
     assert settle_folder(tmp_path) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_one_folder_has_no_say_about_another(tmp_path):

@@ -36,7 +36,7 @@ from vidtag_cli.files import (
 FIRST_LINE, LAST_LINE = "vidtag-journal/1", "end"
 JOURNAL_NAME = re.compile(r"\.vidtag-([0-9a-f]{16})\.journal")
 EARLIER_NAME = re.compile(r"\.vidtag-([0-9a-f]{16})-\d{1,4}\.earlier")
-FOLDER_LINE = re.compile(r"folder (/\S*)")
+FOLDER_LINE = re.compile(r"(folder|here) (/\S*)")
 FILE_LINE = re.compile(r"file (\d{1,4}) ([0-9a-f]{64}) (\d{1,15}) (new|replaces) (\S+)")
 MAX_JOURNAL_BYTES = 1_000_000
 
@@ -83,10 +83,14 @@ class Journal:
         """Return where the file that the placement of that number replaces is kept."""
         return self.placements[number].folder / f".vidtag-{self.set_id}-{number}.earlier"
 
-    def text(self) -> bytes:
-        """Return the journal as it is written: one line a folder and a file, names in percent encoding."""
+    def text(self, here: Path) -> bytes:
+        """Return the journal as it is written into one of its folders: a line for each folder and each file, names in
+        percent encoding.
+        """
         folders = self.folders()
-        lines = [FIRST_LINE, *(f"folder {quote_from_bytes(os.fsencode(folder))}" for folder in folders)]
+        lines = [FIRST_LINE]
+        for folder in folders:
+            lines.append(f"{'here' if folder == here else 'folder'} {quote_from_bytes(os.fsencode(folder))}")
         for placement in self.placements:
             kind = "replaces" if placement.replaces else "new"
             name = quote_from_bytes(os.fsencode(placement.name), safe="")
@@ -107,7 +111,7 @@ def undoable(placements: Sequence[Placement]) -> Iterator[None]:
     with ExitStack() as held:
         try:
             for folder in journal.folders():
-                temporary = held.enter_context(hidden_file(folder, journal.text()))
+                temporary = held.enter_context(hidden_file(folder, journal.text(folder)))
                 move_to_free_name(temporary, journal.path_in(folder))
             _sync(journal)
             for number, placement in enumerate(placements):
@@ -149,23 +153,35 @@ def find_unsettled(folder: Path) -> list[Path]:
 
 
 def read_journal(path: Path) -> Journal | None:
-    """Return the journal in a file; None for one that is torn or none, from which nothing may be concluded."""
+    """Return the journal in a file; None for one that cannot be understood, from which nothing may be concluded.
+
+    The folder it stands in may have another path by now: moved, or mounted elsewhere.
+    """
     set_id = JOURNAL_NAME.fullmatch(path.name)
     if set_id is None or path.stat().st_size > MAX_JOURNAL_BYTES:
         return None
     lines = path.read_bytes().decode("ascii", "replace").split("\n")
     if lines[0] != FIRST_LINE or lines[-2:] != [LAST_LINE, ""]:
         return None
-    folder_lines = [match[1] for line in lines if (match := FOLDER_LINE.fullmatch(line))]
-    folders = [Path(os.fsdecode(unquote_to_bytes(text))) for text in folder_lines]
-    placements = []
-    for line in lines[1 + len(folders) : -2]:
-        match = FILE_LINE.fullmatch(line)
-        name = os.fsdecode(unquote_to_bytes(match[5])) if match else ""
-        if match is None or int(match[1]) >= len(folders) or name in ("", ".", "..") or "/" in name or "\0" in name:
-            return None
-        placements.append(Placement(folders[int(match[1])], name, match[2], int(match[3]), match[4] == "replaces"))
-    return Journal(tuple(placements), set_id[1]) if placements else None
+    folder_lines = [match for line in lines[1:-2] if (match := FOLDER_LINE.fullmatch(line))]
+    if [match[1] for match in folder_lines].count("here") != 1:
+        return None
+    here = path.parent.resolve()
+    folders = [here if kind == "here" else Path(os.fsdecode(unquote_to_bytes(text)))
+               for kind, text in (match.groups() for match in folder_lines)]  # fmt: skip
+    placements = [_placement(line, folders) for line in lines[1 + len(folders) : -2]]
+    known = [placement for placement in placements if placement is not None]
+    return Journal(tuple(known), set_id[1]) if known and len(known) == len(placements) else None
+
+
+def _placement(line: str, folders: Sequence[Path]) -> Placement | None:
+    match = FILE_LINE.fullmatch(line)
+    if match is None or int(match[1]) >= len(folders):
+        return None
+    name = os.fsdecode(unquote_to_bytes(match[5]))
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        return None
+    return Placement(folders[int(match[1])], name, match[2], int(match[3]), match[4] == "replaces")
 
 
 def _settle(path: Path) -> list[str]:
@@ -173,10 +189,12 @@ def _settle(path: Path) -> list[str]:
     with ExitStack() as claims:
         if not claims.enter_context(claimed(path)):
             return []
-        journal = read_journal(path)
-        if journal is None or path.parent.resolve() not in journal.folders():
-            path.unlink()  # torn before anything was moved, or carried here from elsewhere
+        if path.stat().st_size == 0:
+            path.unlink()  # its name was taken and it was not written yet: nothing was moved
             return []
+        journal = read_journal(path)
+        if journal is None:
+            return [f"{path}: this journal of a killed run cannot be read: look at the files beside it, then remove it"]
         here = path.parent.resolve()
         # Only a folder that has the journal too is touched: a file found in one folder has no say about another.
         others = [folder for folder in journal.folders() if folder != here and journal.path_in(folder).exists()]
