@@ -179,3 +179,16 @@ def test_a_configuration_that_cannot_be_read_is_a_problem(machine):
     (problem,) = json.loads(done.stdout)["problems"]
     assert "vidtag.toml" in problem
     assert done.exit_code == 6
+
+
+def test_what_killed_runs_left_is_named_with_its_size(machine):
+    assert json.loads(doctor("--json").stdout)["leftovers"] == []
+    (machine / ".vidtag-0123456789abcdef.part").write_bytes(b"x" * 10)
+    half_gallery = machine / "home" / "cache" / "galleries" / ".vidtag-fedcba9876543210.part"
+    half_gallery.mkdir(parents=True)
+    (half_gallery / "embeddings.npy").write_bytes(b"x" * 3_000_000)
+    found = json.loads(doctor("--json").stdout)
+    sizes = {left["path"]: left["bytes"] for left in found["leftovers"]}
+    assert sizes == {str(machine / ".vidtag-0123456789abcdef.part"): 10, str(half_gallery): 3_000_000}
+    assert found["ok"]
+    assert f"{half_gallery}: 3.0 MB" in doctor().stdout

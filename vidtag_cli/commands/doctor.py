@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -63,6 +66,7 @@ def examine_machine() -> dict[str, Any]:
         "models": models,
         "default_model": default_model,
         "folders": _folders(),
+        "leftovers": _leftovers(),
     }
 
 
@@ -184,6 +188,24 @@ def _folders() -> dict[str, str]:
     return {name: path_fields(path)["path"] for name, path in paths.items()}
 
 
+def _leftovers() -> list[dict[str, Any]]:
+    """Return what killed runs left where this program writes: the working folder, the models, the cache."""
+    from vidtag_cli.bundle.folders import cache_dir, models_dir
+    from vidtag_cli.pipeline.output_journal import find_unsettled
+
+    in_cache = [Path(root) for root, _, _ in os.walk(cache_dir())]
+    paths = [path for folder in (Path.cwd(), models_dir(), *in_cache) for path in find_unsettled(folder)]
+    return [path_fields(path) | {"bytes": _size_bytes(path)} for path in paths]
+
+
+def _size_bytes(path: Path) -> int:
+    total = 0
+    for member in [path, *path.rglob("*")]:
+        with suppress(OSError):  # another run settles it just now
+            total += member.lstat().st_size if member.is_file() else 0
+    return total
+
+
 def _lines(machine: dict[str, Any]) -> list[str]:
     program = f"vidtag {machine['vidtag']} ({machine['distribution']})"
     lines = [f"{program}, Python {machine['python']}, {machine['platform']}", "", "packages"]
@@ -206,5 +228,8 @@ def _lines(machine: dict[str, Any]) -> list[str]:
     lines += [f"  default: {default['note'] or default['path']}", "", "folders"]
     lines += [f"  {name}: {path}" for name, path in machine["folders"].items()]
     lines += ["", *(f"warning: {text}" for text in machine["warnings"])] if machine["warnings"] else []
+    if machine["leftovers"]:
+        lines += ["", "left by killed runs, settled by the next run that writes there"]
+        lines += [f"  {left['path']}: {left['bytes'] / 1e6:.1f} MB" for left in machine["leftovers"]]
     lines += ["", "ready" if machine["ok"] else "not ready: " + "; ".join(machine["problems"])]
     return lines
