@@ -10,7 +10,7 @@ import numpy as np
 
 from vidtag_cli.bundle.folders import cache_dir
 from vidtag_cli.errors import ModelError, OutputError
-from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin, check_areas, open_gallery
 from vidtag_cli.gallery.writing import check_gallery_target, save_gallery
 from vidtag_cli.geo.grid import KM_PER_DEGREE
 from vidtag_cli.geo.nearest import nearest_neighbour
@@ -68,6 +68,7 @@ def build_gallery(
         cell_area_km2 = shared_cell_area_km2(points) if spacing_km is None else spacing_km**2
     elif isinstance(cell_area_km2, np.ndarray):
         cell_area_km2 = cell_area_km2[kept]
+    check_areas(path, cell_area_km2)
     alias_of = np.zeros(0, dtype=np.int64) if wraps else near_antimeridian(points)
     rows_latlon_deg = np.concatenate([points, other_longitude(points[alias_of])])
     blocks = embedding_blocks(rows_latlon_deg, embed, batch, progress)
