@@ -77,7 +77,8 @@ def checked_queries(gallery: Gallery, queries: np.ndarray) -> np.ndarray:
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     if queries.ndim != 2 or queries.shape[1] != gallery.width:
         raise ModelError(f"{gallery.path}: has embeddings of width {gallery.width}, the queries are {queries.shape}")
-    length = np.linalg.norm(queries, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(queries, axis=1)
     odd = np.flatnonzero(~((length >= SHORTEST_QUERY) & (length <= LONGEST_QUERY)))  # also true for NaN
     if odd.size:
         raise ModelError(
