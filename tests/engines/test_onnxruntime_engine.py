@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from fake_tensorrt import fake_gpu
 from onnx import TensorProto, helper
-from tiny_bundle import example_inputs, reference, write_tiny_bundle
+from tiny_bundle import example_inputs, graph_model, reference, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
 from vidtag_cli.engines import onnxruntime_engine
@@ -324,7 +324,7 @@ def test_a_failure_while_running_names_graph_device_and_shapes(graph):
     values[0].name = "frame_features"
     refined = helper.make_tensor_value_info("refined_features", TensorProto.FLOAT, ["B", "T", 6])
     values[1].name = "frame_embedding"
-    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [1, 1, 4])
+    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [0, 0, 4])
     nodes = [
         helper.make_node("Identity", ["frame_features"], ["refined_features"]),
         helper.make_node("Reshape", ["frame_features", "shape"], ["frame_embedding"]),
@@ -359,3 +359,62 @@ def test_large_batches_do_not_change_small_ones(graph):
     alone = engine.run({"frame_features": inputs["frame_features"][7:8]})["frame_embedding"]
     # Another batch size may sum in another order: float32 rounding of sums over 6 features.
     np.testing.assert_allclose(together[7:8], alone, rtol=1e-5, atol=1e-6)
+
+
+def changed_graph(tmp_path, change):
+    """The small temporal graph with something else in its file, and the contract of the true one."""
+    graph = load_bundle(write_tiny_bundle(tmp_path)).graphs["tempgeo"]
+    model = graph_model("tempgeo")
+    change(model.graph)
+    graph.path.write_bytes(model.SerializeToString())
+    return graph
+
+
+def set_dimension(value, axis, size):
+    dimension = value.type.tensor_type.shape.dim[axis]
+    dimension.Clear()
+    if size:
+        dimension.dim_value = size
+
+
+def set_width(initializer, width):
+    array = np.ones((initializer.dims[0], width), np.float32)
+    initializer.CopyFrom(onnx.numpy_helper.from_array(array, initializer.name))
+
+
+def widen(name, width):
+    """Compute with weights of another width, and state the promised shapes all the same."""
+    return lambda graph: set_width(next(i for i in graph.initializer if i.name == name), width)
+
+
+def hide_the_width(graph):
+    set_dimension(graph.output[1], 2, None)
+    widen("frame", 7)(graph)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: set_dimension(g.input[0], 0, 1), r"inputs: frame_features has the shape \[1, 'T', 6\]"),
+        (lambda g: set_dimension(g.input[0], 1, 8), r"inputs: frame_features has the shape \['B', 8, 6\]"),
+        (hide_the_width, r"outputs: frame_embedding has the shape \['B', 'T', 7\]"),
+        (lambda g: setattr(g.input[0].type.tensor_type, "elem_type", 11), r"tempgeo\.onnx"),
+        (lambda g: setattr(g.output[0], "name", "mixed"), r"outputs \(name, dtype, dimensions\)"),
+    ],
+)
+def test_a_graph_that_states_something_else_is_refused_with_its_file(tmp_path, change, message):
+    with pytest.raises(ModelError, match=message):
+        OnnxRuntimeEngine(changed_graph(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (widen("frame", 7), r"tempgeo: output frame_embedding: expected shape \(B, T, 4\)"),
+        (widen("time", 9), r"tempgeo: onnxruntime failed on cpu"),
+    ],
+)
+def test_a_graph_that_computes_something_else_is_refused_when_it_runs(tmp_path, change, message):
+    engine = OnnxRuntimeEngine(changed_graph(tmp_path, change))
+    with pytest.raises(ModelError, match=message):
+        engine.run({"frame_features": np.ones((1, 2, 6), np.float32)})
