@@ -7,12 +7,13 @@ command has a code of its own for it and, in a batch, other inputs to do.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import UsageError, missing_file, url_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout instead of text.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
@@ -53,6 +54,20 @@ ShotsOption = Annotated[
     Literal["split", "whole"] | None,
     typer.Option("--shots", help="split: look for cuts, each shot by itself (default); whole: the video is one shot."),
 ]
+
+
+def check_is_there(video: Path) -> None:
+    """Raise InputError for a video that is missing: before a model is asked for, which is not to blame."""
+    if not os.path.lexists(video):
+        raise missing_file(video)
+
+
+def check_is_local(*outputs: Path | None) -> None:
+    """Raise UsageError for an output that is an address: it would become folders of that name here."""
+    for output in outputs:
+        url = None if output is None else url_of(output)
+        if url is not None:
+            raise UsageError(f"{url}: outputs are local files: give the path of one, and copy it there afterwards")
 
 
 def check_finite(option: str, value: float | None) -> None:

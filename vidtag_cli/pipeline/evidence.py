@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidtag_cli.errors import EvidenceError, InputError, UsageError
+from vidtag_cli.errors import EvidenceError, InputError, UsageError, missing_file
 
 SHA256_HEX = re.compile("[0-9a-fA-F]{64}")
 
@@ -40,7 +40,7 @@ def read_evidence_state(path: Path) -> EvidenceState:
     except IsADirectoryError as error:
         raise InputError(f"{path}: this is a folder: name the videos in it") from error
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
+        raise missing_file(path) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     return EvidenceState(
