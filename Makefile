@@ -1,7 +1,7 @@
 # `make check` is the test command: what is cheap and fails first, runs first.
 PYTHON ?= python
 
-.PHONY: check lint imports types test format
+.PHONY: check lint imports types test faults format
 
 check: lint imports types test
 
@@ -17,6 +17,14 @@ types:
 
 test:
 	$(PYTHON) -m pytest -q
+
+# A night of faults: `make faults RUNS=5000 SEED=7`; what was found is in OUT.
+RUNS ?= 1000
+SEED ?= 1
+OUT ?= build/faults-$(SEED)
+
+faults:
+	$(PYTHON) tests/faults/campaign.py --runs $(RUNS) --seed $(SEED) --out $(OUT)
 
 format:
 	$(PYTHON) -m ruff check --fix .

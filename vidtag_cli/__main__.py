@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import Any
 import typer
 
 from vidtag_cli.commands.app import build_app
-from vidtag_cli.commands.console import output_json, printable, printable_traceback
+from vidtag_cli.commands.console import output_json, printable, printable_traceback, say_error
 from vidtag_cli.commands.interruption import Interruption, interruptible
 from vidtag_cli.commands.standard_streams import (
     checked_streams,
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(command_line) or bool(os.environ.get("VIDTAG_DEBUG"))
     interruption = Interruption()
-    reporter = _Reporter(debug, "--json" in _options(command_line), interruption)
+    reporter = _Reporter(command_line, debug, "--json" in _options(command_line), interruption)
     try:
         with interruptible(interruption), checked_streams():
             return _flushed(_run(command_line, reporter), reporter)
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 class _Reporter:
     """How errors are said: with ``--debug`` with their traceback, with ``--json`` on stdout as well."""
 
+    command_line: list[str]
     debug: bool
     as_json: bool
     interruption: Interruption
@@ -66,7 +68,7 @@ class _Reporter:
         else:
             hint = "" if self.debug else "; this is a bug: run again with --debug for the traceback"
             code, message = UNEXPECTED, f"unexpected {_one_line(error)}{hint}"
-        sys.stderr.write(f"vidtag: error: {printable(message)}\n")
+        say_error(message)
         self._say_as_json(code, type(error).__name__, message)
         return code
 
@@ -76,8 +78,9 @@ class _Reporter:
             error.show()
             message = "no command is named"
         else:
-            context, message = getattr(error, "ctx", None), error.format_message()
+            context, message = getattr(error, "ctx", None), " ".join(error.format_message().split())
             usage = f"{context.get_usage()}\nTry '{context.command_path} -h' for help.\n\n" if context else ""
+            message += _hint(self.command_line)
             sys.stderr.write(f"{usage}vidtag: error: {printable(message)}\n")
         self._say_as_json(UsageError.exit_code, UsageError.__name__, message)
         return UsageError.exit_code
@@ -91,6 +94,7 @@ class _Reporter:
 
 def _run(command_line: list[str], reporter: _Reporter) -> int:
     try:
+        _check_nothing_is_empty(command_line)
         # Not standalone: Typer would end every EOFError with "Aborted!" and the code of a bug.
         return build_app()(args=command_line, prog_name="vidtag", standalone_mode=False) or 0
     except BrokenPipeError:
@@ -119,6 +123,25 @@ def _code_of_exit(end: SystemExit) -> int:
     if isinstance(end.__context__, BrokenPipeError):
         raise end.__context__
     return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _check_nothing_is_empty(command_line: list[str]) -> None:
+    """Raise UsageError for an empty argument: as a path it would be this folder."""
+    for before, argument in zip(["vidtag", *command_line], command_line, strict=False):
+        if argument == "" or re.fullmatch("--[a-z0-9-]+=", argument):
+            named = argument or f"the argument after {before!r}"
+            raise UsageError(f"{named} is empty: a variable of the shell may not be set")
+
+
+def _hint(command_line: list[str]) -> str:
+    """Return what was probably meant by a command line that Typer refused, or nothing."""
+    first, *_ = [*command_line, ""]
+    if first and not first.startswith("-") and os.path.exists(first):
+        return f" To locate a video: vidtag locate {first}"
+    for argument in _options(command_line):
+        if argument.startswith("-") and os.path.exists(argument):
+            return f"; a name that begins with a dash is written ./{argument}"
+    return ""
 
 
 def _take_debug(command_line: list[str]) -> bool:

@@ -341,3 +341,23 @@ def test_the_folder_for_outputs_is_made_with_those_above_it(vidtag, clip, model)
     done = vidtag("locate", clip, "--model", model, "--out-dir", "file/b")
     assert done.returncode == 5
     assert "file/b: the folder cannot be made" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("clip.mp4", "track.gpx"), "track.gpx: there is no such file; if it is an output, give it with --out"),
+        (("clip.mp4", "--out", "folder"), "--out folder: this is a folder: give --out-dir folder"),
+    ],
+)
+def test_a_slip_with_outputs_is_said_before_any_work(capsys, monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert main(["locate", *arguments, "--model", "flyover"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_is_said_to_be_one_before_a_model_is_asked_for(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("VIDTAG_MODEL", raising=False)
+    assert main(["locate", str(tmp_path)]) == 3
+    assert "this is a folder: name the videos in it" in capsys.readouterr().err

@@ -165,6 +165,34 @@ def test_wrong_usage_cannot_steer_the_terminal_either(run, capsys):
     assert said.splitlines()[-1].startswith("vidtag: error: No such option: --no-such\\x1b[31m\\x0avidtag")
 
 
+@pytest.mark.parametrize("arguments", [("",), ("name", ""), ("--limit=",), ("--", "")])
+def test_an_empty_argument_is_no_path(run, capsys, arguments):
+    """As a path it would be the working folder: ``--out-dir "$OUT"`` wrote there when the variable was not set."""
+    seen = []
+    assert run(seen.extend, *arguments) == 2
+    assert seen == []
+    assert "is empty: a variable of the shell may not be set" in capsys.readouterr().err
+
+
+def test_a_name_that_begins_with_a_dash_is_told_how_to_be_written(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-clip.mp4").touch()
+    assert run(lambda names: None, "-clip.mp4") == 2
+    assert "is written ./-clip.mp4" in capsys.readouterr().err
+
+
+def test_a_video_without_a_command_is_told_which(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("clip.mp4").touch()
+    assert program.main(["clip.mp4"]) == 2
+    assert "No such command 'clip.mp4'. To locate a video: vidtag locate clip.mp4" in capsys.readouterr().err
+
+
+def test_choices_are_said_on_one_line(capsys):
+    assert program.main(["models", "compile", "flyover"]) == 2
+    assert capsys.readouterr().err.endswith("Missing option '--engine'. Choose from: tensorrt, tensorrt_rtx\n")
+
+
 def test_the_end_of_a_damaged_file_is_no_wish_to_abort(run, capsys):
     """Typer takes every EOFError for somebody who closes stdin: "Aborted!", and code 1 without a reason."""
     assert run(raising(EOFError("No data left in file"))) == 1

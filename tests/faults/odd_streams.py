@@ -9,7 +9,7 @@ from pathlib import Path
 from trial import Trial
 from workbench import Workbench, locate
 
-ENCODINGS = ("ascii", "latin-1", "ascii:strict", "utf-8:strict", "cp1252", "utf-16", "iso8859-15", "koi8-r")
+ENCODINGS = ("ascii", "latin-1", "ascii:strict", "utf-8:strict", "cp1252", "iso8859-15", "koi8-r")
 STREAMS = ("file", "file", "closed", "full", "gone", "null")
 READER_GONE = 141
 

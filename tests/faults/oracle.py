@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lxml import etree
-from trial import Outcome, Trial
+from trial import STRANGER, Outcome, Trial
 
 from vidtag_cli.commands.app import EXIT_CODES
 
@@ -97,7 +97,9 @@ def _json_answer(trial: Trial, outcome: Outcome) -> Iterator[Finding]:
 
 def _outputs(trial: Trial, outcome: Outcome, folder: Path, estimates: Mapping[str, list[Any]]) -> Iterator[Finding]:
     """Files are all there or none, every one can be read, and records tell the truth about them."""
-    files = [path for path in sorted((folder / "work" / "out").rglob("*")) if path.is_file() and not _is_hidden(path)]
+    files = [path for path in sorted((folder / "work" / "out").rglob("*")) if _is_output(path)]
+    if trial.stranger is not None and trial.stranger.is_file() and trial.stranger.read_bytes() != STRANGER:
+        yield Finding("file of somebody else replaced", trial.stranger.name)
     recorded: set[Path] = set()
     for path in files:
         if not _can_be_read(path):
@@ -140,6 +142,10 @@ def _leftovers(trial: Trial, outcome: Outcome, folder: Path) -> Iterator[Finding
     stray = [path for path in (folder / "tmp").iterdir() if not _is_hidden(path)]
     if (hidden or stray) and not is_excused:
         yield Finding("left behind", ", ".join(str(path.relative_to(folder)) for path in [*hidden, *stray][:3]))
+
+
+def _is_output(path: Path) -> bool:
+    return path.is_file() and not _is_hidden(path) and path.read_bytes() != STRANGER
 
 
 def _is_hidden(path: Path) -> bool:

@@ -64,7 +64,14 @@ def _disk(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
             file.unlink()
     arguments, writes = _command(workbench, folder, rng)
     is_lasting = rng.random() < 0.5
-    plan = {"event": event, "nth": nth, "writes": True, "lasting": is_lasting, "action": ["errno", name]}
+    plan = {
+        "event": event,
+        "nth": nth,
+        "writes": True,
+        "contains": str(folder),
+        "lasting": is_lasting,
+        "action": ["errno", name],
+    }
     return Trial("limits", f"{arguments[0]}: {name} at {event} {nth}{' and after' * is_lasting}", arguments,
                  folder / "work" / "clip.mp4", frozenset({0, 5, 6, 8}), writes=writes, plan=(plan,))  # fmt: skip
 

@@ -25,6 +25,9 @@ MARK = "VIDTAG_FAULT_TRIAL"
 Stream = Literal["file", "closed", "full", "gone", "null"]
 """What a standard stream leads to: a file that is read afterwards, nothing, /dev/full, a pipe without a reader."""
 
+STRANGER = b"a file of somebody else"
+"""What a file holds that must be left alone; one of that content counts as no output."""
+
 Act = Callable[[subprocess.Popen[bytes]], None]
 """What happens while the program runs, in a thread of its own."""
 
@@ -39,7 +42,8 @@ class Trial:
     ``plan`` is that of ``injection/sitecustomize.py``. ``companions`` are command lines started at the same moment.
     ``has_old_set`` says that a complete set of outputs was there before, which must not get lost; ``writes`` that the
     run writes files. ``clip`` is the evidence; ``is_clip_changed`` that the fault changes it. ``reruns`` asks for the
-    same command without the fault afterwards. ``says`` is what stderr must contain for an exit code.
+    same command without the fault afterwards. ``stranger`` is a
+    file of somebody else that appears meanwhile and must stay.
     """
 
     kind: str
@@ -59,6 +63,7 @@ class Trial:
     plan: Sequence[Mapping[str, Any]] = ()
     act: Act | None = None
     companions: Sequence[Sequence[str]] = ()
+    stranger: Path | None = None
     time_limit_factor: float = 1.0
 
 

@@ -21,7 +21,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "ProgressCallback", "json_line", "output_json", "output_lines", "output_table", "path_fields", "printable",
-    "printable_traceback", "progress", "set_verbosity", "showing_builds", "stderr_console",
+    "printable_traceback", "progress", "say_error", "set_verbosity", "showing_builds", "stderr_console",
 ]  # fmt: skip
 
 PLAIN_PROGRESS_INTERVAL_S = 60.0
@@ -143,6 +143,11 @@ def printable_traceback(error: BaseException) -> str:
     lines.append(printable(f"{type(error).__qualname__}: {error}"))
     lines += [f"  note: {printable(str(note))}" for note in getattr(error, "__notes__", ())]
     return "\n".join(lines) + "\n"
+
+
+def say_error(message: str) -> None:
+    """Write an error to stderr as every command says it."""
+    sys.stderr.write(f"vidtag: error: {printable(message)}\n")
 
 
 def _plain_progress(

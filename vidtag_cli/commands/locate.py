@@ -32,7 +32,9 @@ from vidtag_cli.commands.options import (
     ThreadsOption,
     VerboseOption,
     check_finite,
+    check_is_file_name,
     check_is_local,
+    check_is_no_output,
     check_is_there,
     check_max_speed,
 )
@@ -130,6 +132,10 @@ def locate_command(
 
     set_verbosity(verbose, quiet)
     inputs = named_inputs(videos or [], files_from, null_separated)
+    for path in inputs:
+        check_is_no_output(path)
+    for path in out or []:
+        check_is_file_name(path)
     check_is_local(*(out or []), out_dir, report)
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
