@@ -28,8 +28,8 @@ from vidtag_cli.commands.options import (
 from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
+    from vidtag_cli.evaluation.scoring import ScoredTrack
     from vidtag_cli.pipeline.run import RunResult
-    from vidtag_cli.pipeline.scoring import ScoredTrack
 
 DEMO_MODEL = "flyover"
 HONEST_SENTENCE = (
@@ -49,10 +49,10 @@ def demo_command(
     no_color: NoColorOption = False,
 ) -> None:
     """Locate the bundled clip of a flight with the bundled model, write all formats, compare with the true track."""
+    from vidtag_cli.evaluation.scoring import score_track
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
-    from vidtag_cli.pipeline.scoring import score_track
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.writers.atomic import make_output_folder
     from vidtag_cli.writers.formats import FORMATS
