@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import subprocess
 from pathlib import Path
@@ -10,6 +11,9 @@ from trial import Trial
 from workbench import Workbench, locate
 
 from vidtag_cli.video.ffmpeg import find_ffmpeg
+
+STATING_DURATION = frozenset({"mkv", "avi", "flv"})
+"""Containers that state their duration at their front, where it survives when the end is lost."""
 
 SUFFIXES = ("mp4", "mkv", "mov", "ts", "avi", "flv")
 
@@ -21,10 +25,15 @@ def draw(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
     _wrap(folder / "work" / "clip.mp4", clip)
     damage, data = _damaged(clip.read_bytes(), rng)
     clip.write_bytes(data)
-    arguments = locate(workbench, clip.name, "--out", "out/track.gpx", "--out", "out/track.csv", "--json",
-                       *(["--decode", rng.choice(("fast", "keyframes"))] if rng.random() < 0.3 else []),
-                       *(["--all-frames"] if rng.random() < 0.2 else []))  # fmt: skip
-    return Trial("clips", f"{suffix}, {damage}", arguments, clip, frozenset({0, 3, 4, 8}))
+    sparse = rng.choice((["--decode", "fast"], ["--decode", "keyframes"], ["--all-frames"], [], [], []))
+    arguments = locate(workbench, clip.name, "--out", "out/track.gpx", "--out", "out/track.csv", "--json", *sparse)
+    knows_frames = suffix in STATING_DURATION and damage.startswith("cut") and not sparse
+    return Trial("clips", f"{suffix}, {damage}", arguments, clip, frozenset({0, 3, 4, 8}),
+                 expected_frames=_frames_of(workbench) if knows_frames else None)  # fmt: skip
+
+
+def _frames_of(workbench: Workbench) -> int:
+    return len(workbench.estimates[hashlib.sha256(workbench.clip.read_bytes()).hexdigest()])
 
 
 def _wrap(source: Path, target: Path) -> None:

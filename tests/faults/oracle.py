@@ -105,7 +105,9 @@ def _outputs(trial: Trial, outcome: Outcome, folder: Path, estimates: Mapping[st
         if not _can_be_read(path):
             yield Finding("output cannot be read", path.name)
         elif path.name.endswith(".report.json"):
-            yield from _record(json.loads(path.read_bytes()), folder / "work", recorded, estimates)
+            record = json.loads(path.read_bytes())
+            yield from _record(record, folder / "work", recorded, estimates)
+            yield from _completeness(trial, record)
     tracks = {path for path in files if not path.name.endswith(".report.json")}
     if "--no-report" not in trial.arguments and tracks - recorded:
         yield Finding("track without a record", ", ".join(sorted(path.name for path in tracks - recorded)))
@@ -128,6 +130,13 @@ def _record(
     places = [(point["frame"], point["lat"], point["lon"]) for point in record["estimates"]]
     if known is not None and places != [(point["frame"], point["lat"], point["lon"]) for point in known]:
         yield Finding("estimates are not of the recorded input", f"{len(places)} frames, {len(known)} in the clip")
+
+
+def _completeness(trial: Trial, record: dict[str, Any]) -> Iterator[Finding]:
+    decode, frames = record["input"].get("decode", {}), len(record["estimates"])
+    is_said = not decode.get("is_complete", True) or bool(decode.get("errors"))
+    if trial.expected_frames is not None and frames < trial.expected_frames and not is_said:
+        yield Finding("cut short without a word", f"{frames} of {trial.expected_frames} frames")
 
 
 def _path_of(output: Mapping[str, Any]) -> str:

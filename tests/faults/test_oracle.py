@@ -107,6 +107,15 @@ def test_estimates_of_another_clip(folder):
     assert found(folder) == {"estimates are not of the recorded input"}
 
 
+def test_a_clip_cut_short(folder):
+    record_file = folder / "work" / "out" / "t.report.json"
+    record = json.loads(record_file.read_text())
+    assert found(folder, expected_frames=2) == {"cut short without a word"}
+    for decode in ({"is_complete": False, "errors": []}, {"errors": ["truncated"]}):
+        record_file.write_text(json.dumps({**record, "input": {**record["input"], "decode": decode}}))
+        assert found(folder, expected_frames=2) == set()
+
+
 def test_outputs_that_should_be_there(folder):
     for path in (folder / "work" / "out").iterdir():
         path.unlink()
