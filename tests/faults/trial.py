@@ -42,8 +42,8 @@ class Trial:
     ``plan`` is that of ``injection/sitecustomize.py``. ``companions`` are command lines started at the same moment.
     ``has_old_set`` says that a complete set of outputs was there before, which must not get lost; ``writes`` that the
     run writes files. ``clip`` is the evidence; ``is_clip_changed`` that the fault changes it. ``reruns`` asks for the
-    same command without the fault afterwards. ``expected_frames`` are in
-    the clip as its container states it: a record of fewer says so. ``stranger`` is a file of somebody else that appears meanwhile and must stay.
+    same command without the fault afterwards. ``expected_frames`` are in the clip as its container states it: a record
+    of fewer says so. ``stranger`` is a file of somebody else that appears meanwhile and must stay.
     """
 
     kind: str
