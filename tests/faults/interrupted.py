@@ -13,8 +13,17 @@ from trial import Act, Trial, base_environment, program
 from workbench import Workbench, locate
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
-STEPS = ("os.link", "os.rename", "os.remove", "open", "subprocess.Popen", "os.mkdir", "fcntl.flock")
-"""Audit events around which files come and go."""
+STEPS = (
+    *(
+        {"event": event}
+        for event in ("os.link", "os.rename", "os.remove", "subprocess.Popen", "os.mkdir", "fcntl.flock")
+    ),
+    {"event": "open", "writes": True},
+    *({"event": "open", "contains": "work/out"},) * 6,
+)
+"""Audit events around which files come and go. A folder is opened to be flushed after each change of a name in it, so
+that its openings stand for renames, which need not be events themselves.
+"""
 
 
 def draw(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
@@ -31,15 +40,14 @@ def draw(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
     is_aimed = rng.random() < 0.6
     plan, act, moment = (), None, ""
     if is_aimed:
-        step, nth = rng.choice(STEPS), rng.choice((1, 1, 2, 3, 3, 4, 5))
-        is_write = {"writes": True} if step == "open" else {}
-        plan = ({"event": step, "nth": nth, "action": ["signal", int(number)], **is_write},)
+        step, nth = rng.choice(STEPS), rng.choice((1, 1, 2, 3, 4, 5, 6, 8, 10))
+        plan = ({**step, "nth": nth, "action": ["signal", int(number)]},)
         moment = f"before {step} number {nth}"
     else:
         delay_s = rng.uniform(0.0, 1.3) * workbench.run_s
         act, moment = signal_after(delay_s, number), f"after {delay_s:.2f} s"
     if rng.random() < 0.3:
-        plan = (*plan, {"event": "os.link", "nth": 1, "lasting": True, "action": ["sleep", 0.3]})
+        plan = (*plan, {"event": "open", "contains": "work/out", "nth": 1, "lasting": True, "action": ["sleep", 0.2]})
     return Trial(
         "signals", f"{signal.Signals(number).name} {moment}{', over an earlier set' * is_forced}{', cold' * is_cold}",
         arguments, folder / "work" / "clip.mp4", frozenset({0, 8, CODES[number]}), has_old_set=is_forced,

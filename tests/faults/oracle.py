@@ -98,7 +98,8 @@ def _json_answer(trial: Trial, outcome: Outcome) -> Iterator[Finding]:
 def _outputs(trial: Trial, outcome: Outcome, folder: Path, estimates: Mapping[str, list[Any]]) -> Iterator[Finding]:
     """Files are all there or none, every one can be read, and records tell the truth about them."""
     files = [path for path in sorted((folder / "work" / "out").rglob("*")) if _is_output(path)]
-    if trial.stranger is not None and trial.stranger.is_file() and trial.stranger.read_bytes() != STRANGER:
+    came = trial.stranger is not None and not (folder / "work" / "stranger").exists()
+    if came and trial.stranger is not None and trial.stranger.read_bytes() != STRANGER:
         yield Finding("file of somebody else replaced", trial.stranger.name)
     recorded: set[Path] = set()
     for path in files:

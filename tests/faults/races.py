@@ -64,8 +64,14 @@ def _output_appears(workbench: Workbench, folder: Path, rng: random.Random) -> T
     target = folder / "work" / "out" / rng.choice(("track.gpx", "track.geojson", "track.report.json"))
     stranger = folder / "work" / "stranger"
     stranger.write_bytes(STRANGER)
-    plan = {"event": "os.link", "nth": 1, "action": ["rename", str(stranger), str(target)]}
-    return Trial("races", f"{target.name} of somebody else appears before the first link", _plain(workbench),
+    plan = {
+        "event": "open",
+        "contains": "work/out/",
+        "writes": True,
+        "nth": 1,
+        "action": ["rename", str(stranger), str(target)],
+    }
+    return Trial("races", f"{target.name} of somebody else appears before the first output", _plain(workbench),
                  folder / "work" / "clip.mp4", frozenset({0, 5, 8}), writes=False, stranger=target,
                  plan=(plan,))  # fmt: skip
 
