@@ -134,10 +134,18 @@ def _record(
 
 
 def _completeness(trial: Trial, record: dict[str, Any]) -> Iterator[Finding]:
-    decode, frames = record["input"].get("decode", {}), len(record["estimates"])
-    is_said = not decode.get("is_complete", True) or bool(decode.get("errors"))
+    frames = len(record["estimates"])
+    is_said = _says_incomplete(record) or bool(record["input"].get("decode", {}).get("errors"))
     if trial.expected_frames is not None and frames < trial.expected_frames and not is_said:
         yield Finding("cut short without a word", f"{frames} of {trial.expected_frames} frames")
+
+
+def _says_incomplete(value: Any) -> bool:
+    """Return whether ``complete`` or ``is_complete`` is false anywhere in a record."""
+    if isinstance(value, dict):
+        said = value.get("complete", value.get("is_complete"))
+        return said is False or any(_says_incomplete(inner) for inner in value.values())
+    return isinstance(value, list) and any(_says_incomplete(inner) for inner in value)
 
 
 def _path_of(output: Mapping[str, Any]) -> str:

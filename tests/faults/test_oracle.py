@@ -111,7 +111,7 @@ def test_a_clip_cut_short(folder):
     record_file = folder / "work" / "out" / "t.report.json"
     record = json.loads(record_file.read_text())
     assert found(folder, expected_frames=2) == {"cut short without a word"}
-    for decode in ({"is_complete": False, "errors": []}, {"errors": ["truncated"]}):
+    for decode in ({"completeness": {"complete": False}, "errors": []}, {"errors": ["truncated"]}):
         record_file.write_text(json.dumps({**record, "input": {**record["input"], "decode": decode}}))
         assert found(folder, expected_frames=2) == set()
 
