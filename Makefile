@@ -8,7 +8,7 @@ export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: check lint imports types test format lock
+.PHONY: check lint imports types test faults format lock
 
 check: lint imports types test
 
@@ -25,6 +25,14 @@ types:
 # worksteal keeps neighbouring tests, which share fixtures, in one worker until another has nothing left to do.
 test:
 	$(PYTHON) -m pytest -q -n $(WORKERS) --dist worksteal
+
+# A night of faults: `make faults RUNS=5000 SEED=7`; what was found is in OUT.
+RUNS ?= 1000
+SEED ?= 1
+OUT ?= build/faults-$(SEED)
+
+faults:
+	$(PYTHON) tests/faults/campaign.py --runs $(RUNS) --seed $(SEED) --out $(OUT)
 
 format:
 	$(PYTHON) -m ruff check --fix .

@@ -36,13 +36,6 @@ def test_help_names_every_command_and_every_exit_code(option):
         assert re.search(rf"^ +{code} +{re.escape(meaning)}$", done.stdout, re.MULTILINE), code
 
 
-@pytest.mark.parametrize("name", [name for name, _, _ in (*COMMANDS, *GROUPS)])
-def test_every_command_answers_to_h(name):
-    done = vidtag(name, "-h")
-    assert done.exit_code == 0
-    assert f"Usage: vidtag {name}" in done.stdout
-
-
 def test_no_command_is_wrong_usage():
     assert vidtag().exit_code == 2
 

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from vidtag_cli import DISTRIBUTION, __version__
-from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable
+from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable, say_error
 from vidtag_cli.commands.options import JsonOption
 from vidtag_cli.errors import ModelError, UsageError, VidtagError
 
@@ -33,6 +33,8 @@ def doctor_command(as_json: JsonOption = False) -> None:
     else:
         output_lines([printable(line) for line in _lines(machine)])
     if not machine["ok"]:
+        if as_json:  # the object on stdout is the answer; the text has said it in its last line
+            say_error("not ready: " + "; ".join(machine["problems"]))
         raise typer.Exit(ModelError.exit_code)
 
 
