@@ -37,9 +37,9 @@ from vidtag_cli.bundle.contract import (
 )
 from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.bundle.load import ModelBundle, load_bundle
-from vidtag_cli.bundle.strict_json import decode
-from vidtag_cli.errors import InputError, ModelError, OutputError
+from vidtag_cli.errors import InputError, OutputError
 from vidtag_cli.files import replace_file, replace_folder
+from vidtag_cli.strict_values import StrictValueError, decode
 
 _log = logging.getLogger("export")
 
@@ -73,7 +73,7 @@ def read_about(name: str, path: Path | None = None) -> AboutModel:
         return decode(AboutModel, tomllib.loads(file.read_text("utf-8")))
     except FileNotFoundError as error:
         raise InputError(f"{file}: nothing describes the model {name!r}; write it or give --about") from error
-    except (OSError, tomllib.TOMLDecodeError, ModelError) as error:
+    except (OSError, tomllib.TOMLDecodeError, StrictValueError) as error:
         raise InputError(f"{file}: {error}") from error
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training.strict_tables import build_strictly, merge_tables
 from vidtag_cli.errors import InputError, UsageError
+from vidtag_cli.strict_values import StrictValueError, decode
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
@@ -324,9 +324,18 @@ def config_from_json(text: str, where: str) -> TrainingConfig:
 
 def _build(table: Any, where: str) -> TrainingConfig:
     try:
-        return build_strictly(TrainingConfig, table, where)
-    except ValueError as error:
-        raise InputError(str(error)) from error
+        return decode(TrainingConfig, table)
+    except StrictValueError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def merge_tables(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return ``below`` with the keys of ``above`` put over it, table by table."""
+    merged = dict(below)
+    for key, value in above.items():
+        lower = merged.get(key)
+        merged[key] = merge_tables(lower, value) if isinstance(lower, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def config_json(config: TrainingConfig) -> str:

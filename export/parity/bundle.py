@@ -14,7 +14,7 @@ from export.parity.reference import EngineRun, ParityReference, PlaceShift, chai
 from export.parity.report import CaseResult, ParityReport, check_parity, format_report, tolerance_of
 from vidtag_cli.bundle.load import ModelBundle, ModelGraph
 from vidtag_cli.engines.base import Engine
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import ModelError
 
 

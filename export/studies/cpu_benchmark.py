@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from export.checkpoint import read_checkpoint
 from export.graphs.graphs import reference_graphs
 from vidtag_cli.bundle.load import ModelGraph, load_bundle
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import ModelError
 
 MIN_COSINE = 0.99999

@@ -19,7 +19,7 @@ from export.parity.reference import parity_reference
 from export.parity.report import check_parity
 from vidtag_cli.bundle.contract import GRAPH_TENSORS
 from vidtag_cli.bundle.integrity import verify_bundle
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import ModelError, OutputError
 
 MAX_FLYOVER_BYTES = 25e6

@@ -11,7 +11,7 @@ import pytest
 from vidtag_cli.errors import UsageError
 from vidtag_cli.video.cuts import CutFinder, differences
 from vidtag_cli.video.decode import Frame, VideoDecoder
-from vidtag_cli.video.ffmpeg import THUMBNAIL_WH
+from vidtag_cli.video.decode_command import THUMBNAIL_WH
 from vidtag_cli.video.probe import probe_video
 
 WIDTH, HEIGHT = THUMBNAIL_WH

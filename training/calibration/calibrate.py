@@ -15,10 +15,9 @@ from training.features.clips import Clips, branch_features
 from training.model.vidtag import VidTag
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.gallery.build import build_gallery
-from vidtag_cli.gallery.contract import GalleryOrigin
 from vidtag_cli.gallery.posterior import search_with_posterior, summarize_posterior
 from vidtag_cli.gallery.search import search_gallery
-from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import CONTINENT_KM, PATH_TABLES, TABLES
 from vidtag_cli.pipeline.domain import DomainModel

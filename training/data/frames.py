@@ -1,9 +1,9 @@
 """The pixels of a sample's frames, from images and videos alike.
 
 Images are decoded by libavcodec as videos are, and scaled by libswscale with the very flags of
-``vidtag_cli.video.ffmpeg``, so an image gives the pixels that the same image as a frame of a video gives (a test
-compares them). Only the process differs: starting ffmpeg for each of a million images would take longer than reading
-them.
+``vidtag_cli.video.decode_command``, so an image gives the pixels that the same image as a frame of a video gives (a
+test compares them). Only the process differs: starting ffmpeg for each of a million images would take longer than
+reading them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from training.data.sample import FrameSource, Sample
 from vidtag_cli.errors import InputError, VideoError
 from vidtag_cli.video import VideoDecoder, probe_video
-from vidtag_cli.video.ffmpeg import SCALE_FLAGS, SCALED_FORMAT
+from vidtag_cli.video.decode_command import SCALE_FLAGS, SCALED_FORMAT
 
 SAME_FRAME_S = 1e-6
 """Times of one frame, told by the demuxer and by the decoder, are the same number of ticks; frames are ms apart."""

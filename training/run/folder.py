@@ -22,10 +22,10 @@ from training.config import TrainingConfig, config_from_json, config_json, prese
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.vidtag import VidTag, build_heads, build_model
 from vidtag_cli.bundle.contract import BUNDLE_SUFFIX, GALLERY_FILE, Calibration, is_model_name
-from vidtag_cli.bundle.strict_json import decode, read_json_object
-from vidtag_cli.errors import InputError, ModelError
+from vidtag_cli.errors import InputError
 from vidtag_cli.files import replace_file
 from vidtag_cli.pipeline.domain import DomainModel
+from vidtag_cli.strict_values import StrictValueError, decode, read_json_object
 
 FINAL_FOLDER, FEATURES_FOLDER, CALIBRATION_GALLERY = "final", "features", "calibration_gallery"
 RECORD_FILE = "run.json"
@@ -179,7 +179,7 @@ def read_run(folder: Path) -> FinishedRun:
         config = decode(TrainingConfig, read_json_object(final / CONFIG_FILE))
         calibration = decode(Calibration, read_json_object(final / CALIBRATION_FILE))
         metrics = decode(dict[str, float], read_json_object(final / METRICS_FILE))
-    except ModelError as error:
+    except StrictValueError as error:
         raise InputError(f"{final}: {error}") from error
     frames = final / FRAMES_FILE
     return FinishedRun(
@@ -205,11 +205,10 @@ def open_heads(folder: Path) -> TrainedHeads:
 def _read_held_out(path: Path) -> dict[str, frozenset[str]]:
     """Return the keys that a run did not train on, by data set."""
     try:
-        return {name: frozenset(split["held_out"]) for name, split in read_json_object(path).items()}
-    except ModelError as error:
-        raise InputError(str(error)) from error
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the splits of a run: {error!r}") from error
+        splits = decode(dict[str, dict[str, list[str]]], read_json_object(path))
+        return {name: frozenset(split["held_out"]) for name, split in splits.items()}
+    except (StrictValueError, KeyError) as error:
+        raise InputError(f"{path}: not the splits of a run: {error}") from error
 
 
 def has_config(folder: Path) -> bool:

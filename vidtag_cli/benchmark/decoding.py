@@ -12,7 +12,8 @@ from vidtag_cli.errors import VideoError
 from vidtag_cli.video.batches import frame_batches
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
 from vidtag_cli.video.decode import VideoDecoder
-from vidtag_cli.video.ffmpeg import DecodeMode, ffmpeg_environment, find_ffmpeg
+from vidtag_cli.video.decode_command import DecodeMode
+from vidtag_cli.video.ffmpeg import ffmpeg_environment, find_ffmpeg
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.probe import probe_video
 

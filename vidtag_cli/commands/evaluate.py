@@ -71,11 +71,12 @@ def eval_command(
     difference.
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
+    from vidtag_cli.evaluation.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.locate import LocateOptions, locate_video
     from vidtag_cli.pipeline.path import plausible_speed_km_h
-    from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.video.probe import probe_video
 
     if truth and len(truth) != len(videos):
         raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
@@ -101,7 +102,7 @@ def eval_command(
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:
-            located = locate_video(video, session, options, progress=_unknown_end(show))
+            located = locate_video(probe_video(video), session, options, progress=_unknown_end(show))
         scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:

@@ -19,7 +19,8 @@ from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import BLANK_SPREAD_LEVELS
 from vidtag_cli.track import Track, TrackPoint
 from vidtag_cli.video.cuts import MIN_DIFFERENCE, MIN_PROMINENCE, MIN_SPREAD_LEVELS
-from vidtag_cli.video.ffmpeg import THUMBNAIL_WH, find_ffmpeg
+from vidtag_cli.video.decode_command import THUMBNAIL_WH
+from vidtag_cli.video.ffmpeg import find_ffmpeg
 from vidtag_cli.writers.formats import WrittenFile
 from vidtag_cli.writers.names import argument_fields, path_fields
 from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json

@@ -41,10 +41,10 @@ class CutFinder:
         """Take the brightness (n, H, W) uint8 of the next ``n`` decoded frames."""
         if len(thumbnails) == 0:
             return
-        seen = np.concatenate([self._previous, thumbnails]) if self._frames else thumbnails
+        frames = np.concatenate([self._previous, thumbnails]) if self._frames else thumbnails
         self._previous = thumbnails[-1:].copy()
         self._frames = self._frames or 1
-        for difference in differences(seen).tolist():
+        for difference in differences(frames).tolist():
             self._frames += 1
             self._differences.append(difference)
             if len(self._differences) == 3 and _stands_out(*self._differences):
@@ -70,8 +70,8 @@ def differences(thumbnails: np.ndarray) -> np.ndarray:
     """
     levels = thumbnails.reshape(len(thumbnails), -1).astype(np.float64)
     spread = np.abs(levels - levels.mean(axis=1, keepdims=True)).mean(axis=1)
-    both = np.maximum((spread[1:] + spread[:-1]) / 2.0, MIN_SPREAD_LEVELS)
-    steps: np.ndarray = np.abs(np.diff(levels, axis=0)).mean(axis=1) / both
+    pair_spread = np.maximum((spread[1:] + spread[:-1]) / 2.0, MIN_SPREAD_LEVELS)
+    steps: np.ndarray = np.abs(np.diff(levels, axis=0)).mean(axis=1) / pair_spread
     return steps
 
 

@@ -16,8 +16,9 @@ from typing import get_args
 import numpy as np
 
 from vidtag_cli.errors import ModelError, UsageError, VideoError
+from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode, Resize, decode_argv, hardware_options
 from vidtag_cli.video.decoder_log import DecoderLog
-from vidtag_cli.video.ffmpeg import DecodeDevice, DecodeMode, Resize, decode_argv, find_ffmpeg, hardware_options
+from vidtag_cli.video.ffmpeg import find_ffmpeg
 from vidtag_cli.video.frame_pipe import FramePipe
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.packets import packet_pts
@@ -78,9 +79,9 @@ class VideoDecoder:
         if min(*size_wh, threads, block_frames) < 1:
             raise ValueError(f"size {size_wh}, threads {threads} or block of {block_frames} frames is out of range")
         hardware_options(device)  # an unknown device is refused here, and not when frames are read
-        for value, known in ((resize, Resize), (mode, DecodeMode)):
-            if value not in get_args(known):
-                raise ValueError(f"{value!r} is out of range: it is one of {', '.join(get_args(known))}")
+        for value, choices in ((resize, Resize), (mode, DecodeMode)):
+            if value not in get_args(choices):
+                raise ValueError(f"{value!r} is out of range: it is one of {', '.join(get_args(choices))}")
         if find_cuts and mode == "keyframes":
             raise UsageError(
                 "key frames are too far apart to find cuts between them: decode more, or take the whole "
@@ -160,8 +161,8 @@ class VideoDecoder:
     def _frames(self, pipe: FramePipe, every_pts: np.ndarray | None) -> Iterator[Frame]:
         last_pts: int | None = None
         try:
-            while not self._is_closed and (taken := pipe.take()) is not None:
-                source_index, pts, shot, rgb = taken
+            while not self._is_closed and (piped := pipe.take()) is not None:
+                source_index, pts, shot, rgb = piped
                 if pts is None or (last_pts is not None and pts <= last_pts):
                     continue  # the log has counted it
                 last_pts = pts
@@ -181,15 +182,15 @@ class VideoDecoder:
             self._log.add(f"ffmpeg {how}")
         if self._frames_used == 0:
             self._check_device(status)
-            said = "; ".join(self.errors[:_QUOTED_LINES]) or "the decoder gives no reason"
-            raise VideoError(f"{self._path}: no frame could be decoded ({said}); check that the file is whole")
+            reason = "; ".join(self.errors[:_QUOTED_LINES]) or "the decoder gives no reason"
+            raise VideoError(f"{self._path}: no frame could be decoded ({reason}); check that the file is whole")
 
     def _check_device(self, status: int) -> None:
         """Raise ModelError where ffmpeg could not decode on the device that was asked for."""
         if self._device == "cpu" or status == 0:
             return
-        said = "; ".join(self.errors[:_QUOTED_LINES]) or "it gives no reason"
+        reason = "; ".join(self.errors[:_QUOTED_LINES]) or "it gives no reason"
         raise ModelError(
             f"{self._path}: ffmpeg cannot decode {self._info.codec} {self._info.pixel_format} on {self._device} here "
-            f"({said}); nothing was decoded on the CPU instead: leave --decode-device out for that"
+            f"({reason}); nothing was decoded on the CPU instead: leave --decode-device out for that"
         )

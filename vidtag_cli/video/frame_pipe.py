@@ -21,8 +21,9 @@ from typing import IO
 import numpy as np
 
 from vidtag_cli.video.cuts import CutFinder
+from vidtag_cli.video.decode_command import DECODED_MARK, THUMBNAIL_WH, TIMES_KEY, USED_MARK
 from vidtag_cli.video.decoder_log import DecoderLog
-from vidtag_cli.video.ffmpeg import DECODED_MARK, THUMBNAIL_WH, TIMES_KEY, USED_MARK, ffmpeg_environment
+from vidtag_cli.video.ffmpeg import ffmpeg_environment
 
 QUEUED_FRAMES = 16
 """How far the decoder may run ahead of the model at least: at 224 x 224 this is 2.4 MB."""

@@ -24,9 +24,7 @@ def packet_pts(path: Path, info: VideoInfo) -> np.ndarray:
             file_url(path), options={"protocol_whitelist": PROTOCOL_WHITELIST, "format_whitelist": FORMAT_WHITELIST}
         ) as container:
             stream = container.streams.video[info.video_stream]
-            shown = [
-                packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard
-            ]
+            pts = [packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard]
     except av.error.FFmpegError as error:
         raise VideoError(f"{path}: its packets cannot be read ({error.strerror}); try --decode exact") from error
-    return np.sort(np.array(shown, dtype=np.int64))
+    return np.sort(np.array(pts, dtype=np.int64))

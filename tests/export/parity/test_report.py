@@ -13,7 +13,7 @@ from export.parity.cases import CLIP_SHAPES, MAX_FRAMES, edge_cases
 from export.parity.reference import equivalent_step_m, parity_reference
 from export.parity.report import LOCATION_MOVED_M, TOLERANCES, CaseResult, ParityReport, check_parity, format_report
 from training.model.location_encoder import LocationEncoder
-from vidtag_cli.engines.registry import ENGINE_NAMES
+from vidtag_cli.engines.opening import ENGINE_NAMES
 from vidtag_cli.errors import ModelError, UsageError
 from vidtag_cli.geo.sphere import destination_latlon, haversine_km
 

@@ -1,22 +1,22 @@
-"""The models on this machine: finding one by name, listing them, installing one."""
+"""The models on this machine: finding one by name or by what a configuration file says, listing, installing."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from vidtag_cli.bundle.bundle_json import read_bundle_json
-from vidtag_cli.bundle.configured_model import configured_model
 from vidtag_cli.bundle.contract import BUNDLE_JSON, BUNDLE_SUFFIX, is_model_name
-from vidtag_cli.bundle.folders import PACKAGED_MODELS_DIR, models_dir
+from vidtag_cli.bundle.folders import PACKAGED_MODELS_DIR, PROJECT_CONFIG_FILE, models_dir, user_config_file
 from vidtag_cli.bundle.integrity import inside_path, listed_files
 from vidtag_cli.bundle.load import load_bundle
-from vidtag_cli.errors import ModelError, OutputError
+from vidtag_cli.errors import ModelError, OutputError, UsageError
+from vidtag_cli.files import replace_folder
 
 MODEL_VARIABLE = "VIDTAG_MODEL"
 TOY_MODEL = "flyover"
@@ -52,7 +52,7 @@ def find_model(name_or_path: str | Path | None = None, isolated: bool = False) -
     from_environment = os.environ.get(MODEL_VARIABLE)
     if from_environment:
         return _find(from_environment, f" (from ${MODEL_VARIABLE})")
-    configured = None if isolated else configured_model()
+    configured = None if isolated else _configured_model()
     if configured is not None:
         model, config_file = configured
         return _find(model, f" (from {config_file})")
@@ -85,30 +85,15 @@ def install_model(source_dir: str | Path, force: bool = False) -> Path:
         raise OutputError(f"{target}: the model {bundle.name!r} is installed already; --force replaces it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder, so that the last step is a rename; the dot hides it from list_models.
-        with tempfile.TemporaryDirectory(prefix=".install-", dir=target.parent) as workspace:
-            fresh = Path(workspace) / "fresh"
+        with replace_folder(target) as fresh:
             for relative in [BUNDLE_JSON, *listed_files(bundle.contract)]:
                 copy = fresh / relative
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(inside_path(bundle.path, relative), copy)
             load_bundle(fresh)
-            _swap_in(fresh, target, Path(workspace) / "replaced")
     except OSError as error:
         raise OutputError(f"{target}: cannot be installed: {error}") from error
     return target
-
-
-def _swap_in(fresh: Path, target: Path, replaced: Path) -> None:
-    had_one = target.exists()
-    if had_one:
-        target.rename(replaced)
-    try:
-        fresh.rename(target)
-    except OSError:
-        if had_one:
-            replaced.rename(target)
-        raise
 
 
 def _find(text: str, where_from: str) -> Path:
@@ -136,3 +121,34 @@ def _describe(path: Path, origin: Literal["installed", "packaged"]) -> Installed
     except ModelError as error:
         return InstalledModel(path.stem, path, origin, "", "", str(error))
     return InstalledModel(path.stem, path, origin, contract.kind, contract.version)
+
+
+def _configured_model() -> tuple[str, Path] | None:
+    """Return the default model, a name or a path, and the file that says so; the project comes before the user.
+
+    A relative path counts from the file's own folder. Raises UsageError when a file is there but cannot be understood.
+    """
+    for path in (PROJECT_CONFIG_FILE, user_config_file()):
+        model = _model_in(path)
+        if model is not None:
+            return model, path
+    return None
+
+
+def _model_in(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            settings = tomllib.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    unknown = sorted(set(settings) - {"model"})
+    if unknown:
+        raise UsageError(f"{path}: unknown keys: {', '.join(unknown)}; the one key is model")
+    model = settings.get("model")
+    if model is None:
+        return None
+    if not isinstance(model, str) or not model:
+        raise UsageError(f"{path}: model: expected a name or a path in quotes, found {model!r}")
+    return model if is_model_name(model) else str(path.parent / model)

@@ -9,7 +9,8 @@ from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.engines.cuda_runtime import open_cuda
 from vidtag_cli.engines.engine_key import named_targets, target_of_gpu
-from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine, probe_device
+from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine
+from vidtag_cli.engines.onnxruntime_session import probe_device
 from vidtag_cli.engines.tensorrt_engine import TensorRtEngine
 from vidtag_cli.engines.tensorrt_library import TENSORRT_PACKAGES, import_tensorrt
 from vidtag_cli.errors import ModelError, UsageError

@@ -14,8 +14,9 @@ import numpy as np
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.evaluation.metrics import DistanceMetrics, frame_errors_km, frame_metrics, video_metrics
-from vidtag_cli.evaluation.trajectory import discrete_frechet, mean_range_difference
-from vidtag_cli.evaluation.truth import READERS, positions_at, read_truth
+from vidtag_cli.evaluation.trajectory import curve_distances
+from vidtag_cli.evaluation.truth import positions_at, read_truth
+from vidtag_cli.positions.reading import READERS
 from vidtag_cli.track import Track
 
 
@@ -47,8 +48,8 @@ def truth_beside(video: Path) -> Path:
     for candidate in candidates:
         if os.path.isfile(candidate):  # False for a name that is too long, where Path.is_file raises
             return candidate
-    wanted = ", ".join(candidate.name for candidate in candidates)
-    raise InputError(f"{video}: no true track beside it ({wanted}): name it with --truth")
+    names = ", ".join(candidate.name for candidate in candidates)
+    raise InputError(f"{video}: no true track beside it ({names}): name it with --truth")
 
 
 def score_track(
@@ -80,19 +81,11 @@ def summarize_scores(scored: Sequence[ScoredTrack], thresholds_km: Sequence[floa
     """Return the metrics over all tracks as a JSON object; what cannot be computed is None, never NaN."""
     pairs = [(entry.truth_latlon_deg, entry.predicted_latlon_deg) for entry in scored]
     truth, predicted = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    curves = {
-        name: [measure(*pair) for pair in pairs]
-        for name, measure in (("dfd", discrete_frechet), ("mrd", mean_range_difference))
-    }
     return {
         "frames": _record(frame_metrics(truth, predicted, thresholds_km)),
         "videos": _record(video_metrics(pairs, thresholds_km)),
         "circles": _circles(scored),
-        **{
-            f"mean_{name}_{unit}": _finite(np.mean([getattr(curve, attribute) for curve in values]))
-            for name, values in curves.items()
-            for unit, attribute in (("deg", "degrees"), ("km", "km"))
-        },
+        **{f"mean_{name}": _finite(np.mean(values)) for name, values in curve_distances(pairs).items()},
     }
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
+from vidtag_cli.evaluation.scoring import score_track, summarize_scores
 from vidtag_cli.geo.sphere import destination_latlon
-from vidtag_cli.pipeline.scoring import score_track, summarize_scores
 from vidtag_cli.track import Candidate, Track, TrackPoint
 
 HERE = (48.14, 11.58)

@@ -1,4 +1,4 @@
-"""Fixes from the GPS telemetry that a GoPro camera writes into its own videos (GPMF, streams GPS5 and GPS9).
+"""Positions of the GPS telemetry that a GoPro camera writes into its own videos (GPMF, streams GPS5 and GPS9).
 
 Meaning of the keys: GoPro's repository gopro/gpmf-parser, README "GPS". GPS5 holds latitude, longitude, height and two
 speeds, beside it GPSF the kind of lock (0, 2, 3), GPSP the dilution of precision times 100, GPSU the time; GPS9 (HERO11
@@ -8,18 +8,17 @@ and later) holds all of it in each sample.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from io import BufferedReader
 
 import av
 import av.error
 
-from vidtag_cli.errors import InputError
-from vidtag_cli.evaluation.fix import Clock, Fix, checked_fix
-from vidtag_cli.evaluation.gpmf_klv import Element, GpmfError, number_of, parse_gpmf
+from vidtag_cli.positions.contents import Contents
+from vidtag_cli.positions.gpmf_klv import Element, GpmfError, number_of, parse_gpmf
+from vidtag_cli.positions.position import Fault, MalformedError, checked_position
 
 LOCKED = 3
 """A 2D lock guesses the height, and with it shifts the position; GoPro writes 0, 2 or 3."""
@@ -50,76 +49,69 @@ class GpsSample:
     utc: datetime | None
 
 
-def read_gpmf_fixes(path: Path) -> tuple[Clock, list[Fix]]:
-    """Return media time and the fixes that were made with a 3D lock and good satellites.
+def read_gopro(stream: BufferedReader) -> Contents:
+    """Return the positions of the telemetry in a video by media time; those without a 3D lock and good satellites have
+    a fault.
 
-    Raises InputError when there is no telemetry, when it is damaged, or when not one fix is good, with the reason.
+    Raises MalformedError when the file is no MP4 or MOV or its telemetry is damaged.
     """
-    return "media_time", locked_fixes(path, read_gps_samples(path))
+    samples = read_gps_samples(stream)
+    positions = [
+        checked_position(
+            f"telemetry at {sample.media_time_s:.3f} s", sample.lat_deg, sample.lon_deg, sample.media_time_s,
+            fault=lock_fault(sample),
+        )
+        for sample in samples
+    ]  # fmt: skip
+    usable = (sample.utc for sample, position in zip(samples, positions, strict=True) if position.fault is None)
+    return Contents("gopro", "media_time", positions, first_fix_utc=next(usable, None))
 
 
-def locked_fixes(path: Path, samples: Sequence[GpsSample]) -> list[Fix]:
-    """Return the good ones among the samples of a file as fixes. Raises InputError when there is none."""
-    if not samples:
-        raise InputError(f"{path}: holds no GoPro telemetry with GPS: give the track as a GPX or CSV file")
-    faults = Counter(fault for sample in samples if (fault := lock_fault(sample)) is not None)
-    good = [sample for sample in samples if lock_fault(sample) is None]
-    if not good:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in faults.most_common())
-        raise InputError(f"{path}: its GPS had no usable lock, so its positions are no truth: {reasons}")
-    return [_fix(path, each) for each in good]
-
-
-def _fix(path: Path, sample: GpsSample) -> Fix:
-    where = f"telemetry at {sample.media_time_s:.3f} s"
-    return checked_fix(path, where, sample.media_time_s, repr(sample.lat_deg), repr(sample.lon_deg))
-
-
-def lock_fault(sample: GpsSample) -> str | None:
+def lock_fault(sample: GpsSample) -> Fault | None:
     """Return why a position cannot be trusted, or None."""
     if sample.lock is None:
-        return "without word of a lock"
+        return "lock_unknown"
     if sample.lock < LOCKED:
-        return "with a 2D lock only" if sample.lock == 2 else "without a lock"
+        return "lock_2d" if sample.lock == 2 else "no_lock"
     if sample.dilution is not None and not sample.dilution <= MAX_DILUTION:
-        return f"with a dilution of precision above {MAX_DILUTION:g}"
+        return "dilution"
     return None
 
 
-def read_gps_samples(path: Path) -> list[GpsSample]:
+def read_gps_samples(stream: BufferedReader) -> list[GpsSample]:
     """Return all positions of the telemetry, good or bad, in order of the file; none where there is no telemetry.
 
-    The samples of a payload are spread evenly over its duration, as the camera takes them. Raises InputError when the
-    file is no MP4 or MOV or its telemetry is damaged.
+    The samples of a payload are spread evenly over its duration, as the camera takes them. Raises MalformedError as
+    :func:`read_gopro` does.
     """
     samples: list[GpsSample] = []
-    for begin_s, duration_s, payload in _payloads(path):
+    for begin_s, duration_s, payload in _payloads(stream):
         try:
             samples += _payload_samples(parse_gpmf(payload), begin_s, duration_s)
         except GpmfError as error:
-            raise InputError(f"{path}: its telemetry at {begin_s:.3f} s is damaged: {error}") from error
+            raise MalformedError(f"its telemetry at {begin_s:.3f} s is damaged: {error}") from error
     return samples
 
 
-def _payloads(path: Path) -> Iterator[tuple[float, float, bytes]]:
+def _payloads(stream: BufferedReader) -> Iterator[tuple[float, float, bytes]]:
     """Yield begin and duration in seconds and the bytes of each GPMF payload."""
     try:
-        with path.open("rb") as stream, av.open(stream, "r", format="mov", metadata_errors="replace") as container:
-            data_streams = [each for each in container.streams if each.type == "data"]
+        with av.open(stream, "r", format="mov", metadata_errors="replace") as container:
+            data_streams = [stream for stream in container.streams if stream.type == "data"]
             if not data_streams:
                 return
             for packet in container.demux(data_streams):
                 if packet.pts is None or packet.size < 8 or bytes(memoryview(packet)[:4]) != b"DEVC":
                     continue  # time codes and other data, or the empty packet at the end
                 if packet.size > MAX_PAYLOAD_BYTES:
-                    raise InputError(f"{path}: a telemetry payload of {packet.size} bytes is not a camera's")
+                    raise MalformedError(f"a telemetry payload of {packet.size} bytes is not a camera's")
                 yield (
                     float(packet.pts * packet.time_base),
                     float((packet.duration or 0) * packet.time_base),
                     bytes(packet),
                 )
     except av.error.FFmpegError as error:
-        raise InputError(f"{path}: not an MP4 or MOV file that can be read ({error.strerror})") from error
+        raise MalformedError(f"not an MP4 or MOV file that can be read ({error.strerror})") from error
 
 
 def _payload_samples(root: Element, begin_s: float, duration_s: float) -> list[GpsSample]:

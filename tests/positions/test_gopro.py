@@ -11,10 +11,11 @@ import pytest
 from gopro_telemetry import gps5_payload, gps9_payload, klv, nest, write_telemetry
 
 from vidtag_cli.errors import InputError
-from vidtag_cli.evaluation.gpmf_klv import MAX_DEPTH, MAX_ELEMENTS, GpmfError, parse_gpmf
 from vidtag_cli.evaluation.truth import read_truth
-from vidtag_cli.evaluation.truth_gpmf import read_gps_samples
 from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.positions.gopro import GpsSample
+from vidtag_cli.positions.gopro import read_gps_samples as read_samples
+from vidtag_cli.positions.gpmf_klv import MAX_DEPTH, MAX_ELEMENTS, GpmfError, parse_gpmf
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 UTC_2000_S = 946684800.0
@@ -25,6 +26,12 @@ TRACK_TIME_ROUNDING_S = 0.0006
 
 SAME_PLACE_KM = 1e-5
 """They give 7 decimals of a degree, as the camera does: a centimetre."""
+
+
+def read_gps_samples(path: Path) -> list[GpsSample]:
+    with path.open("rb") as stream:
+        return read_samples(stream)
+
 
 WALK = [(33.1267, -117.3273), (33.1268, -117.3274)]
 
@@ -52,7 +59,7 @@ def test_gps_time_of_a_real_clip(gps_media: Path) -> None:
 
 
 def test_real_clip_without_lock_is_refused_with_the_reason(gps_media: Path) -> None:
-    with pytest.raises(InputError, match=r"hero8_no_lock.*no usable lock.*36 without a lock"):
+    with pytest.raises(InputError, match=r"hero8_no_lock.*no usable position.*36 without a lock"):
         read_truth(gps_media / "gopro_hero8_no_lock.mp4")
 
 

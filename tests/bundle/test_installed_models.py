@@ -5,7 +5,8 @@ import json
 import pytest
 from tiny_bundle import write_tiny_bundle
 
-from vidtag_cli.bundle import find_model, install_model, list_models, load_bundle, registry
+from vidtag_cli import files
+from vidtag_cli.bundle import find_model, install_model, installed_models, list_models, load_bundle
 from vidtag_cli.bundle.contract import BUNDLE_JSON
 from vidtag_cli.errors import ModelError, OutputError, UsageError
 
@@ -15,7 +16,7 @@ def machine(tmp_path, monkeypatch):
     """An empty machine: nothing installed, one packaged toy model, an empty working folder."""
     monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDTAG_MODEL", raising=False)
-    monkeypatch.setattr(registry, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
+    monkeypatch.setattr(installed_models, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
     write_tiny_bundle(tmp_path / "packaged", "flyover")
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -129,14 +130,11 @@ def test_a_damaged_source_changes_nothing(machine, source):
 def test_a_failed_rename_puts_the_old_model_back(machine, source, monkeypatch):
     target = install_model(source)
     newer = write_tiny_bundle(machine / "newer", "tiny", version="2")
-    rename = type(target).rename
 
-    def fail_on_fresh(self, to):
-        if self.name == "fresh":
-            raise OSError("disk error")
-        return rename(self, to)
+    def fail(fresh, to):
+        raise OSError("disk error")
 
-    monkeypatch.setattr(type(target), "rename", fail_on_fresh)
+    monkeypatch.setattr(files, "_put_folder", fail)
     with pytest.raises(OutputError, match="disk error"):
         install_model(newer, force=True)
     assert load_bundle(target).contract.version == "1"
