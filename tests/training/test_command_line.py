@@ -29,9 +29,8 @@ def check_refused(capsys, code, words, *arguments):
 
 
 @pytest.mark.parametrize("command", [[], ["data", "check"], *([name] for name in COMMANDS)])
-@pytest.mark.parametrize("option", ["-h", "--help"])
-def test_every_command_has_help(command, option, capsys):
-    assert main([*command, option]) == 0
+def test_every_command_answers_to_h(command, capsys):
+    assert main([*command, "-h"]) == 0
     assert "Usage: python -m training" in capsys.readouterr().out
 
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from told import messages_of
 
 from export.bundle import read_about, write_bundle
 from export.geoclip import tower as geoclip_tower
@@ -84,16 +84,8 @@ def release(rows):
 @pytest.fixture(scope="module")
 def told():
     """Return what an export has said so far."""
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logger = logging.getLogger("export")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield messages
-    logger.removeHandler(handler)
-    logger.setLevel(level)
+    with messages_of("export") as messages:
+        yield messages
 
 
 @pytest.fixture(scope="module")
