@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from training.command_line import make_app, run_app
-from training.config import load_config
+from training.config_files import load_config
 from training.data.command import data_app
 from training.run.commands import benchmark, classify, predict, train
 

@@ -8,7 +8,7 @@ from shared_results import made_once
 from torch import nn
 
 from export.bundle import TrainedModel, read_about, write_bundle
-from training.config import load_config
+from training.config_files import load_config
 from training.model.rounding import round_weights_
 from training.model.vidtag import build_model
 from training.run.folder import FinishedRun

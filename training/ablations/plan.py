@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from training.baselines.heads import Branch, CellsConfig
-from training.config import read_toml
+from training.config_files import read_toml
 from training.evaluation.tables import PaperTable, find_paper_table
 from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.strict_values import StrictValueError, decode

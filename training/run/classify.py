@@ -15,7 +15,8 @@ from training.baselines.cells import cells_at_level, with_mean_centres
 from training.baselines.classifier import CachedRows, CellClassifier, train_classifier
 from training.baselines.heads import Branch, CellsConfig, build_head
 from training.checkpoint import identify, load_weights, save_weights, write_json
-from training.config import ModelConfig, read_toml
+from training.config import ModelConfig
+from training.config_files import read_toml
 from training.evaluation.predictions import PredictionInfo, join_clips, save_predictions
 from training.features.store import FeatureCache
 from training.phases.execution import Execution

@@ -34,7 +34,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard too.")] = False,
 ) -> None:
     """Train a model: features of the data sets, then Phases I and II. Under torchrun, on all its ranks."""
-    from training.config import load_config
+    from training.config_files import load_config
     from training.data.frames import read_frames
     from training.phases.distributed import join_ranks, leave_ranks, local_device
     from training.phases.execution import Execution
@@ -129,7 +129,7 @@ def benchmark(
     steps: Annotated[int, typer.Option(min=1, help="Steps of each phase; the first of several warms up.")] = 1,
 ) -> None:
     """Time steps of Phases I and II at the size of a preset and count the model's multiplications."""
-    from training.config import load_config
+    from training.config_files import load_config
     from training.model.compute import compute_report
     from training.phases.distributed import local_device
     from training.run.benchmark import time_phases, timing_report

@@ -18,7 +18,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from training.checkpoint import load_weights, save_weights, write_json
-from training.config import TrainingConfig, config_from_json, config_json, preset_names
+from training.config import TrainingConfig
+from training.config_files import config_from_json, config_json, preset_names
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.vidtag import VidTag, build_heads, build_model
 from vidtag_cli.bundle.contract import BUNDLE_SUFFIX, GALLERY_FILE, Calibration, is_model_name

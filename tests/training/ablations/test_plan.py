@@ -8,7 +8,7 @@ from training.ablations.recipe import resolve
 from training.ablations.verdict import paper_values
 from training.baselines.heads import CellsConfig
 from training.checkpoint import identify
-from training.config import load_config
+from training.config_files import load_config
 from vidtag_cli.errors import InputError, UsageError
 
 HASHES = {"features": "f", "locations": "l", "heads": "h"}

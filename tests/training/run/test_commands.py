@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from export.__main__ import app as export_app
 from export.bundle import ABOUT_FOLDER
 from training.__main__ import app
-from training.config import load_config
+from training.config_files import load_config
 from training.evaluation.predictions import load_predictions
 from training.run.benchmark import time_phases, timing_report
 from training.run.commands import open_data, parse_data

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from training.config import PRESET_FOLDER, TrainingConfig, config_from_json, config_json, load_config
+from training.config import TrainingConfig
+from training.config_files import PRESET_FOLDER, config_from_json, config_json, load_config
 from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.strict_values import decode
 
