@@ -91,7 +91,7 @@ def ablations(
     from training.ablations.study import StudyOptions, run_study
 
     study = load_plan(plan or PLAN_FILE)
-    selected_rows = study.chosen([name.strip() for name in rows.split(",") if name.strip()])
+    selected_rows = study.select([name.strip() for name in rows.split(",") if name.strip()])
     options = StudyOptions(seeds, steps_factor, gallery_km)
     typer.echo(run_study(run, out or run / "ablations", study, selected_rows, options, preset))
 

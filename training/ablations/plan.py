@@ -96,7 +96,7 @@ class AblationPlan:
         for row in self.row:
             _check_row(row)
 
-    def chosen(self, names: Sequence[str]) -> tuple[AblationRow, ...]:
+    def select(self, names: Sequence[str]) -> tuple[AblationRow, ...]:
         """Return the rows of these names, in the order of the plan; all of them for none."""
         known = {row.name for row in self.row}
         unknown = [name for name in names if name not in known]

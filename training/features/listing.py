@@ -17,6 +17,8 @@ from vidtag_cli.errors import InputError
 
 _CLIPS, _POSITIONS, _TIMES, _OFFSETS = "clips.json", "latlon_deg.npy", "time_s.npy", "offsets.npy"
 
+FORMAT = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ClipRecord:
@@ -80,9 +82,6 @@ def read_listing(folder: Path) -> CacheListing:
             f"{folder}: the listing of the cache is damaged ({error}); remove it to encode anew"
         ) from error
     return CacheListing(clips, *arrays)
-
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,9 @@ RESULTS_FILE = "results.md"
 _BACKBONES = "dual_encoder."
 """How the names of the backbones' weights begin; they are not trained, and a run on data sets knows them by hash."""
 
+Splits = Mapping[str, Mapping[str, list[str]]]
+"""Data set -> ``train`` and ``held_out`` -> keys of sequences."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -129,10 +132,6 @@ class TrainedHeads:
     config: TrainingConfig
     gallery_latlon_deg: np.ndarray
     held_out: Mapping[str, frozenset[str]]
-
-
-Splits = Mapping[str, Mapping[str, list[str]]]
-"""Data set -> ``train`` and ``held_out`` -> keys of sequences."""
 
 
 def domain_arrays(domain: DomainModel) -> dict[str, np.ndarray]:
