@@ -134,9 +134,9 @@ def benchmark(
     from training.phases.distributed import local_device
     from training.run.benchmark import time_phases, timing_report
 
-    config = load_config(preset)
+    config, torch_device = load_config(preset), local_device(device)
     typer.echo(compute_report(config.model, config.clips.frames))
-    typer.echo(timing_report(time_phases(config, local_device(device), steps), config))
+    typer.echo(timing_report(time_phases(config, torch_device, steps), config))
 
 
 def open_data(entries: Sequence[str], config: TrainingConfig, reports: Path | None) -> dict[str, SplitSamples]:

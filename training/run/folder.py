@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 from torch import Tensor, nn
 
-from training.checkpoint import load_weights, save_weights, write_json
+from training.checkpoint import REFUSED_BY_NUMPY, load_weights, save_weights, write_json
 from training.config import TrainingConfig
 from training.config_files import config_from_json, config_json, preset_names
 from training.model.dual_encoder import DualFrameEncoder
@@ -247,7 +247,7 @@ def _without_backbones(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read_array(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except REFUSED_BY_NUMPY as error:
         raise InputError(f"{path}: not an array: {error}") from error
 
 
@@ -255,5 +255,5 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
+    except REFUSED_BY_NUMPY as error:
         raise InputError(f"{path}: not a set of arrays: {error}") from error
