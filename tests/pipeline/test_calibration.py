@@ -103,7 +103,7 @@ def test_a_table_has_a_finite_radius_more_than_edges(tables, is_right):
 
 @pytest.mark.parametrize("value", [0.0, math.inf, math.nan, None])
 def test_a_scale_is_a_finite_number_above_0(value):
-    with pytest.raises(ModelError, match="place_radius_km must be a number above 0"):
+    with pytest.raises(ModelError, match="calibration.parameters.place_radius_km"):
         read_rule(in_memory({}, place_radius_km=value))
 
 

@@ -13,7 +13,7 @@ from vidtag_cli.evaluation.truth import read_truth
 from vidtag_cli.positions.own_mark import GPX_NAMESPACE
 from vidtag_cli.positions.reading import READERS, read_position_file
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
-from vidtag_cli.writers.formats import FORMATS, render_track
+from vidtag_cli.writers.formats import FORMATS, FormatOptions, render_track
 from vidtag_cli.writers.gpx import VIDTAG_NAMESPACE
 from vidtag_cli.writers.report import REPORT_SCHEMA
 
@@ -45,7 +45,7 @@ def test_every_output_that_can_be_read_is_no_truth(tmp_path: Path, format_name: 
 
 
 def test_a_line_of_geojson_is_no_truth(tmp_path: Path) -> None:
-    refused(tmp_path / "clip.geojson", render_track(TRACK, FORMATS["geojson"], "line"))
+    refused(tmp_path / "clip.geojson", render_track(TRACK, FORMATS["geojson"], FormatOptions(geojson_shape="line")))
 
 
 @pytest.mark.parametrize("suffix", [".kml", ".gpx"])

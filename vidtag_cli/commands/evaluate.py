@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidtag_cli.commands.console import (
-    ProgressCallback,
     output_json,
     output_lines,
     path_fields,
@@ -33,9 +32,11 @@ from vidtag_cli.commands.options import (
     SmoothOption,
     ThreadsOption,
     check_finite,
+    check_is_there,
     check_max_speed,
 )
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
+from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from vidtag_cli.evaluation.scoring import ScoredTrack
@@ -45,7 +46,7 @@ NOTHING_LOCATED = "no frame with a true position was located: there is no error 
 
 def eval_command(
     videos: Annotated[
-        list[Path], typer.Argument(metavar="VIDEO...", readable=False, help="Local videos with a known track.")
+        list[Path], typer.Argument(metavar="VIDEO", readable=False, help="Local videos with a known track.")
     ],
     truth: Annotated[
         list[Path] | None,
@@ -108,12 +109,15 @@ def eval_command(
         raise UsageError(f"--max-gap-s {max_gap_s:g}: give a number of seconds above 0")
     check_max_speed(smooth, max_speed_kmh)
     start = None if start_time is None else parse_start_time(start_time, "--start-time/--media-zero")
+    for video in videos:
+        check_is_there(video)
     console = stderr_console(quiet, no_color)
 
     def warn(text: str) -> None:
         console.print(f"vidtag: warning: {printable(text)}")
 
-    known = open_known_videos(videos, truth, start, first_fix_at_s, warn)
+    known_videos = open_known_videos(videos, truth, start, first_fix_at_s, warn)
+    check_room_to_run()
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
@@ -126,38 +130,38 @@ def eval_command(
         max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )
     scored = []
-    for video in known:
-        with progress(console, video.info.path.name, quiet) as show:
-            scored.append(score_known_video(video, session, options, max_gap_s, _unknown_end(show)))
-        if scored[-1].alignment.method == "assumed":
-            warn(f"{video.info.path}: {scored[-1].alignment.statement}")
-        if scored[-1].frames_in_gaps():
-            warn(
-                f"{video.info.path}: {scored[-1].frames_in_gaps()} frames are not judged: the truth's positions around "
-                f"them are more than {max_gap_s:g} s apart (--max-gap-s) or in different segments"
-            )
+    for known in known_videos:
+        with progress(console, known.path.name, quiet) as show:
+            scored.append(score_known_video(known, session, options, max_gap_s, show))
+        _warn_about(scored[-1], known.path, warn)
     summary = summarize_scores(scored, THRESHOLDS_KM)
-    is_located = summary["frames"]["located"] > 0
     if as_json:
         output_json({
             "schema": "vidtag-eval/1", "model": session.bundle.name, "smoothing": scored[0].track.smoothing,
             "videos": [path_fields(video) for video in videos],
             "truths": [
-                path_fields(video.truth_path) | truth_record(entry) for video, entry in zip(known, scored, strict=True)
+                path_fields(known.truth_path) | truth_record(entry)
+                for known, entry in zip(known_videos, scored, strict=True)
             ],
             "metrics": summary,
         })  # fmt: skip
     else:
         truths = [line for entry in scored for line in _truth_lines(entry)]
         output_lines([f"model {printable(session.bundle.name)}", *truths, *_lines(summary)])
-    if not is_located:
+    if summary["frames"]["located"] == 0:
         console.print(f"vidtag: {NOTHING_LOCATED}")
-        if not exit_zero_on_abstain:
-            raise typer.Exit(ALL_FRAMES_ABSTAINED)
+        raise typer.Exit(0 if exit_zero_on_abstain else ALL_FRAMES_ABSTAINED)
 
 
-def _unknown_end(show: ProgressCallback) -> Callable[[float], None]:
-    return lambda done_s: show(done_s, None)
+def _warn_about(entry: ScoredTrack, video: Path, warn: Callable[[str], None]) -> None:
+    """Say what a reader of the numbers must know: that the alignment is a guess, that frames were not judged."""
+    if entry.alignment.method == "assumed":
+        warn(f"{video}: {entry.alignment.statement}")
+    if frames := entry.frames_in_gaps():
+        warn(
+            f"{video}: {frames} frames are not judged: the truth's positions around them are more than "
+            f"{entry.max_gap_s:g} s apart (--max-gap-s) or in different segments"
+        )
 
 
 def _truth_lines(entry: ScoredTrack) -> list[str]:

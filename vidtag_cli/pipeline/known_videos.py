@@ -12,12 +12,10 @@ from vidtag_cli.evaluation.alignment import check_alignment
 from vidtag_cli.evaluation.beside import only_candidate, tracks_beside
 from vidtag_cli.evaluation.scoring import ScoredTrack, score_track
 from vidtag_cli.evaluation.truth import Truth, read_truth
-from vidtag_cli.pipeline.locate import LocateOptions, locate_video
+from vidtag_cli.pipeline.locate import LocateOptions
+from vidtag_cli.pipeline.run import locate_unchanged
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.positions.reading import EMBEDDED_READERS, left_out_text
-from vidtag_cli.track import TimeBasis
-from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.probe import probe_video
 
 EMBEDDED = "embedded"
@@ -26,12 +24,12 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True, slots=True)
 class KnownVideo:
-    """A video that was probed, the truth beside or inside it, and what ties the two together."""
+    """A video that was probed, the truth beside or inside it, and what the user says to tie the two together."""
 
-    info: VideoInfo
+    path: Path
     truth_path: Path
     truth: Truth
-    time_basis: TimeBasis
+    start_time: datetime | None
     first_fix_at_s: float | None
 
 
@@ -45,7 +43,7 @@ def open_known_videos(
     """Return videos with their truths, those of ``truths`` in the same order or else the tracks beside them.
 
     ``warn`` is told what was left out of a truth and which file was passed over. Raises UsageError, InputError or
-    VideoError.
+    VideoError, also for a video that cannot be opened: that is known before hours of another one.
     """
     if truths and len(truths) != len(videos):
         raise UsageError(f"{len(videos)} videos and {len(truths)} --truth files: give one for each, in the same order")
@@ -56,8 +54,8 @@ def open_known_videos(
         check_alignment(truth, first_fix_at_s, start_time)
         if truth.source is not None and truth.source.left_out:
             warn(f"{path}: left out of the truth: {left_out_text(truth.source.left_out)}")
-        info = probe_video(video)
-        known.append(KnownVideo(info, path, truth, choose_time_basis(info, start_time), first_fix_at_s))
+        probe_video(video)
+        known.append(KnownVideo(video, path, truth, start_time, first_fix_at_s))
     return known
 
 
@@ -66,10 +64,10 @@ def score_known_video(
     session: Session,
     options: LocateOptions,
     max_gap_s: float,
-    progress: Callable[[float], None] | None = None,
+    progress: Callable[[float, float | None], None] | None = None,
 ) -> ScoredTrack:
     """Return the located track of a video beside its truth."""
-    located = locate_video(video.info, session, options, time_basis=video.time_basis, progress=progress)
+    located, _, _ = locate_unchanged(video.path, session, options, start_time=video.start_time, progress=progress)
     return score_track(located.track, video.truth, first_fix_at_s=video.first_fix_at_s, max_gap_s=max_gap_s)
 
 
