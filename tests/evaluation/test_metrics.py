@@ -171,6 +171,10 @@ class TestVideos:
         predicted = np.array([(0.0, 1.0), (0.0, 50.0), NAN])
         assert video_error_km(truth, predicted) == pytest.approx(0.0, abs=ERROR_TOLERANCE_KM)
 
+    def test_a_video_with_some_truth_is_judged(self):
+        metrics = video_metrics([(np.array([(0.0, 0.0), NAN]), np.zeros((2, 2)))])
+        assert (metrics.count, metrics.without_truth_count) == (1, 0)
+
     def test_a_video_without_any_truth_has_no_error(self):
         with pytest.raises(ValueError, match="no frame of the video has a true position"):
             video_error_km(np.array([NAN]), np.array([(0.0, 0.0)]))

@@ -119,7 +119,7 @@ def paired_latlon(truth_latlon_deg: np.ndarray, predicted_latlon_deg: np.ndarray
     for name, latlon in (("truth", truth), ("prediction", predicted)):
         missing = np.isnan(latlon)
         in_range = (np.abs(latlon[:, 0]) <= 90.0) & (np.abs(latlon[:, 1]) <= 180.0)
-        bad = np.flatnonzero(~(missing.all(1) | (in_range & ~missing.any(1))))
+        bad = np.flatnonzero(~(missing.all(1) | in_range))  # NaN is in no range
         if bad.size:
             raise ValueError(
                 f"{name} of frame {bad[0]} is {latlon[bad[0]]}: neither a position in degrees nor NaN, NaN"
