@@ -11,8 +11,8 @@ from tiny_bundle import write_tiny_bundle
 
 from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery.build import build_gallery
-from vidtag_cli.gallery.contract import GalleryOrigin
 from vidtag_cli.gallery.posterior import PosteriorSummary, summarize_posterior
+from vidtag_cli.gallery.store import GalleryOrigin
 from vidtag_cli.geo.sphere import haversine_km, unit_vector
 from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
 from vidtag_cli.pipeline.path import search_for_path

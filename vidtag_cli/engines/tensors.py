@@ -57,8 +57,8 @@ def _check_array(where: str, tensor: TensorContract, array: np.ndarray, sizes: d
     for size, dimension in zip(array.shape, tensor.shape, strict=True):
         expected = sizes.setdefault(dimension, size) if isinstance(dimension, str) else dimension
         if size != expected or size == 0:
-            given = f" with {dimension} = {expected}" if isinstance(dimension, str) and size != expected else ""
-            raise ModelError(f"{where}: expected shape {_spell(tensor.shape)}{given}, got {array.shape}")
+            detail = f" with {dimension} = {expected}" if isinstance(dimension, str) and size != expected else ""
+            raise ModelError(f"{where}: expected shape {_spell(tensor.shape)}{detail}, got {array.shape}")
 
 
 def _spell(shape: tuple[Dimension, ...]) -> str:

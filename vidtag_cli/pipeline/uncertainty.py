@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidtag_cli.errors import ModelError
-from vidtag_cli.gallery.blocks import score_blocks
 from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_with_posterior
-from vidtag_cli.gallery.rescoring import rescore_points
-from vidtag_cli.gallery.search import checked_queries
+from vidtag_cli.gallery.search import checked_queries, rescore_points, score_blocks
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule
