@@ -15,6 +15,7 @@ from vidtag_cli.pipeline.uncertainty import unit_rows
 from vidtag_cli.pipeline.windows import EncodedFrames, gather_frames
 from vidtag_cli.video.batches import FrameFacts
 from vidtag_cli.video.decode import Frame
+from vidtag_cli.video.decode_report import DecodeReport
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,7 @@ class Decoder:
     """Stands for a decoder: so many frames a second apart, whose pixels differ the more the higher their number."""
 
     errors = ()
+    report = DecodeReport(0, 0, None, None, ())
 
     def __init__(self, frames):
         self._frames = frames
