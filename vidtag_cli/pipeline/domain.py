@@ -25,6 +25,8 @@ class DomainModel:
         """Return (N,) float32 Mahalanobis distances of features (N, D), divided by the square root of D: about 1
         inside.
         """
+        if len(features) == 1:  # as a matrix: sums of BLAS for a single vector depend on its threads
+            return self.distance(features.repeat(2, axis=0))[:1]
         white = (features - self.mean) @ self.whitening
         return np.sqrt((white**2).mean(-1))
 

@@ -27,7 +27,8 @@ from vidtag_cli.writers.names import argument_fields, path_fields
 from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json
 from vidtag_cli.writers.values import instant_text
 
-_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "av", "lxml", "typer", "rich")
+_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "av", "lxml", "typer", "rich",
+             "threadpoolctl")  # fmt: skip
 
 
 def build_report(
@@ -119,6 +120,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "gallery": {"source": gallery.contract.origin.source, "points": gallery.points,
                     "files": {name: record.sha256 for name, record in gallery.contract.files.items()}},
         "engines": {name: engine.describe() for name, engine in session.engines.items()},
+        "thread_pools": [asdict(pool) for pool in session.thread_pools],
         "parameters": parameters,
         "parameters_sha256": hashlib.sha256(canonical_json(parameters)).hexdigest(),
         "embedded_location_used": False,
