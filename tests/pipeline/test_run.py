@@ -4,19 +4,21 @@ import errno
 import json
 import os
 import subprocess
+from contextlib import contextmanager
 
 import pytest
 from synthetic_video import write_video
 from tiny_bundle import write_tiny_bundle
 
 from vidtag_cli.errors import EvidenceError, OutputError, UsageError, VideoError
+from vidtag_cli.files import hidden_file
+from vidtag_cli.pipeline import output_files
 from vidtag_cli.pipeline import run as run_module
 from vidtag_cli.pipeline.batch import requests_for
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
 from vidtag_cli.pipeline.session import open_session
 from vidtag_cli.video.ffmpeg import find_ffmpeg
-from vidtag_cli.writers import formats
 
 
 @pytest.fixture
@@ -51,25 +53,27 @@ def test_a_disk_that_fills_up_leaves_no_half_set_of_outputs(folder, tmp_path, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     session = open_session(str(write_tiny_bundle(tmp_path / "model")))
     clip = write_video(tmp_path / "clip.mp4")
-    writing, written = formats.atomic_write, []
-
-    def fill_up(path, content, *, force=False):
-        if len(written) == 1:
-            raise OutputError(f"{path}: {os.strerror(errno.ENOSPC)}")
-        writing(path, content, force=force)
-        written.append(path)
-
-    monkeypatch.setattr(formats, "atomic_write", fill_up)
     request = OutputRequest((folder / "a.gpx", folder / "a.csv"), report=folder / "a.report.json")
-    with pytest.raises(OutputError, match="No space"):
-        run_input(clip, session, LocateOptions(), request)
-    assert written == [folder / "a.gpx"]
+    written = []
+
+    @contextmanager
+    def fill_up(where, content, mode=None):
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with hidden_file(where, content, mode) as temporary:
+            written.append(temporary)
+            yield temporary
+
+    with monkeypatch.context() as patched:
+        patched.setattr(output_files, "hidden_file", fill_up)
+        with pytest.raises(OutputError, match="full"):
+            run_input(clip, session, LocateOptions(), request)
+    assert len(written) == 1
     assert list(folder.iterdir()) == []
 
     def no_record(**kwargs):
         raise OutputError("no record")
 
-    monkeypatch.setattr(formats, "atomic_write", writing)
     monkeypatch.setattr(run_module, "build_report", no_record)
     with pytest.raises(OutputError, match="no record"):
         run_input(clip, session, LocateOptions(), request)
