@@ -91,6 +91,9 @@ def locate_command(
         bool, typer.Option("--csv-abstained", help="CSV with a row, without position, for each frame that abstained.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop (exit code 4) when the input is incomplete or damaged.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
     exit_zero_on_abstain: Annotated[
         bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
@@ -175,7 +178,7 @@ def locate_command(
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
-        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
@@ -209,8 +212,12 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
         text += f", in {len(summary['shots'])} shots"
     if summary["abstain_reasons"]:
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
-    errors = len(outcome.located.decode_errors)
-    console.print(f"vidtag: {name}: {text}" + (f"; {errors} decoding errors, see the report" if errors else ""))
+    console.print(f"vidtag: {name}: {text}")
+    decoded = outcome.located.decoded
+    if not decoded.is_complete:
+        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
+    for note in decoded.notes:
+        console.print(f"vidtag: {name}: {printable(note)}")
     for note in outcome.notes():
         console.print(f"vidtag: {printable(note)}")
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
@@ -29,6 +30,7 @@ from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
+from vidtag_cli.video.decode_report import DecodeReport
 from vidtag_cli.video.info import VideoInfo
 
 FRAMES_SEARCHED_AT_ONCE = 64
@@ -40,6 +42,7 @@ class LocateOptions:
 
     ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
+    ``strict`` makes an input that is incomplete or damaged an error.
     """
 
     sampling_fps: float | None = None
@@ -52,14 +55,16 @@ class LocateOptions:
     shots: Literal["split", "whole"] = "split"
     smooth: Literal["none", "viterbi"] = "none"
     max_speed_km_h: float = MAX_SPEED_KM_H
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LocateResult:
-    """A located video: the track, what was read, what went wrong on the way."""
+    """A located video: the track, what was read and whether all of it was there, what the decoder complained of."""
 
     track: Track
     video: VideoInfo
+    decoded: DecodeReport
     decode_errors: tuple[str, ...]
     sampling_fps: float | None
 
@@ -72,7 +77,7 @@ def locate_video(
     time_basis: TimeBasis | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LocateResult:
-    """Return the track of a probed video; raises VideoError when it cannot be decoded.
+    """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
     ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length
     of the video but for the estimates themselves, and 1.5 KB a frame for a path.
@@ -88,10 +93,16 @@ def locate_video(
                     searched.append(search_for_path(session, embedded))
                 if progress is not None:
                     progress(points[-1].media_time_s)
+    if options.strict and not decoder.report.is_complete:
+        raise VideoError(
+            f"{video.path}: incomplete or damaged ({'; '.join(decoder.report.missing)}): nothing was written; leave "
+            "--strict out to locate what is there"
+        )
     limitations = limitations_of(
         session,
         is_one_shot=options.shots == "whole",
         are_frames_sparse=is_sparse([point.media_time_s for point in points], session.step_s),
+        missing=decoder.report.missing,
     )
     track = Track(
         video.path.name, tuple(points), session.bundle.name, time_basis or TimeBasis(), limitations=limitations
@@ -99,7 +110,7 @@ def locate_video(
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
-    return LocateResult(track, video, decoder.errors, sampling_rate_fps(session, options))
+    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
 
 
 def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:

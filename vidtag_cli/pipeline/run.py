@@ -15,7 +15,7 @@ from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
 from vidtag_cli.pipeline.evidence import EvidenceState, check_expected_hash, check_named_after, open_evidence
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
 from vidtag_cli.pipeline.output_files import all_or_none, settle_earlier_runs
-from vidtag_cli.pipeline.report import build_report, point_record, summary_record
+from vidtag_cli.pipeline.report import build_report, completeness_record, point_record, summary_record
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.video.probe import probe_video
@@ -75,6 +75,7 @@ class RunResult:
             **path_fields(self.path),
             "exit_code": self.exit_code,
             "summary": summary_record(track),
+            "completeness": completeness_record(self.located.decoded),
             "outputs": [
                 {
                     **path_fields(out.path), "format": out.format_label, "sha256": out.sha256,

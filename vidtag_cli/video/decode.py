@@ -18,6 +18,7 @@ import numpy as np
 from vidtag_cli.errors import ModelError, UsageError, VideoError
 from vidtag_cli.video.containers import file_url
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode, Resize, decode_argv, hardware_options
+from vidtag_cli.video.decode_report import DecodeReport, make_report
 from vidtag_cli.video.decoder_log import DecoderLog
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 from vidtag_cli.video.frame_pipe import FramePipe
@@ -135,6 +136,13 @@ class VideoDecoder:
     def error_count(self) -> int:
         """How many error lines there were in all."""
         return self._log.error_count
+
+    @property
+    def report(self) -> DecodeReport:
+        """What is missing of the input; complete after the last frame."""
+        last_pts = self._log.last_pts
+        end_s = None if last_pts is None else float(last_pts * self._info.time_base)
+        return make_report(self._info, self.frames_decoded, self._frames_used, end_s, self.error_count)
 
     @property
     def frames_decoded(self) -> int:

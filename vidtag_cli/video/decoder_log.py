@@ -32,6 +32,11 @@ class DecoderLog:
         """The kept lines, in order."""
         return (*self._first, *self._last)
 
+    @property
+    def last_pts(self) -> int | None:
+        """The time of the last frame whose time followed that of the one before, in ticks."""
+        return self._previous_pts
+
     def add(self, line: str) -> None:
         """Count a line and keep it if it is among the first or, for now, the last."""
         self.error_count += 1
