@@ -32,9 +32,14 @@ from vidtag_cli.commands.options import (
     ThreadsOption,
     VerboseOption,
     check_finite,
+    check_is_file_name,
+    check_is_local,
+    check_is_no_output,
+    check_is_there,
     check_max_speed,
 )
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, UsageError, VidtagError
+from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
 
 def locate_command(
     videos: Annotated[
-        list[Path] | None, typer.Argument(metavar="VIDEO...", readable=False, help="Local video files.")
+        list[Path] | None, typer.Argument(metavar="VIDEO", readable=False, help="Local video files.")
     ] = None,
     out: Annotated[
         list[Path] | None,
@@ -54,7 +59,10 @@ def locate_command(
         ),
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option(readable=False, help="Folder for the outputs of many videos: STEM.HASH.SUFFIX each.")
+        Path | None,
+        typer.Option(
+            readable=False, help="Folder for the outputs, STEM.HASH.SUFFIX for each video; made where missing."
+        ),
     ] = None,
     format_names: Annotated[
         str | None, typer.Option("--format", help="gpx, kml, geojson, csv; with --out-dir a list such as gpx,kml.")
@@ -123,9 +131,15 @@ def locate_command(
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.writers.atomic import make_output_folder
 
     set_verbosity(verbose, quiet)
     inputs = named_inputs(videos or [], files_from, null_separated)
+    for path in inputs:
+        check_is_no_output(path)
+    for path in out or []:
+        check_is_file_name(path)
+    check_is_local(*(out or []), out_dir, report)
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
     check_finite("--fps", fps)
@@ -142,6 +156,11 @@ def locate_command(
         inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape,
         csv_abstained,
     )  # fmt: skip
+    if len(inputs) == 1:  # of several, the others have their turn
+        check_is_there(inputs[0])
+    check_room_to_run()
+    if out_dir is not None:
+        make_output_folder(out_dir)
     console = stderr_console(quiet, no_color)
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(

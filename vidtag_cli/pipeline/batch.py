@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from vidtag_cli.errors import EvidenceError, InputError, OutputError, UsageError, VidtagError
+from vidtag_cli.errors import EvidenceError, InputError, UsageError, VidtagError
+from vidtag_cli.exhaustion import explain_exhaustion
 from vidtag_cli.pipeline.evidence import sha256_of_evidence
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.run import OutputRequest, RunResult, check_format_options, check_request, run_input
@@ -61,8 +62,6 @@ def requests_for(
     if out_dir is not None:
         if report is not None:
             raise UsageError("--report names one file: with --out-dir each video's report is written beside its track")
-        if not os.path.isdir(out_dir):
-            raise OutputError(f"{out_dir}: there is no such folder: create it first")
         formats = _format_list(format_names or "gpx")
         check_format_options(formats, geojson_shape, csv_abstained)
         common = OutputRequest(force=force, geojson_shape=geojson_shape, csv_abstained=csv_abstained)
@@ -136,10 +135,13 @@ def locate_or_error(
             path, session, options, request, start_time=start_time, expected_sha256=expected_sha256, progress=progress
         )
     except VidtagError as error:
-        return error
+        return explain_exhaustion(error) or error
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001  as __main__ would say it, and the next input has its turn
+        exhausted = explain_exhaustion(error)
+        if exhausted is not None:
+            return exhausted
         bug = VidtagError(
             f"unexpected {' '.join(f'{type(error).__name__}: {error}'.split())}; this is a bug: "
             "run this video alone with --debug for the traceback"
