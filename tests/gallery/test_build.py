@@ -43,6 +43,7 @@ Embed = Callable[[np.ndarray], np.ndarray]
         ((90.0, 12.0), (90.0, -75.0), True),
         ((-90.0, 12.0), (-90.0, 0.0), True),
         ((90.0, 12.0), (-90.0, 12.0), False),
+        ((45.0, 0.0), (0.0, 1e-6), False),
     ],
 )
 def test_duplicates_are_judged_on_the_sphere(a: tuple[float, float], b: tuple[float, float], same: bool) -> None:

@@ -12,6 +12,7 @@ from vidtag_cli.errors import ModelError
 SCALES = ("posterior_scale", "place_radius_km")
 LIMITS = ("max_domain_distance", "max_disagreement_km", "max_radius95_km")
 TABLES = ("posterior_radius_edges_km", "radius50_km", "radius95_km")
+CELL_AREA = "default_cell_area_km2"
 PATH_NUMBERS = ("path_max_speed_km_h", "path_doubt_km", "path_posterior_scale")
 PATH_TABLES = ("path_doubt_edges", "path_radius50_km", "path_radius95_km")
 
@@ -109,6 +110,13 @@ def read_rule(bundle: ModelBundle) -> UncertaintyRule | UncalibratedRule:
     if limits:
         raise ModelError(f"{bundle.path}: calibration.parameters.{limits[0]} is a limit, but nothing was measured")
     return UncalibratedRule(*(_read_number(bundle, name) for name in SCALES))
+
+
+def read_cell_area_km2(bundle: ModelBundle) -> float | None:
+    """Return the area that a place of the bundle's own gallery stands for, None where it is to be worked out from the
+    places; raises ModelError when it is none.
+    """
+    return _read_number(bundle, CELL_AREA) if CELL_AREA in bundle.calibration.parameters else None
 
 
 def _read_number(bundle: ModelBundle, name: str) -> float:
