@@ -141,7 +141,7 @@ def use(monkeypatch, fake):
 
 def test_a_provider_that_did_not_load_is_an_error_and_no_fall_back(graph, monkeypatch):
     use(monkeypatch, FakeOnnxRuntime(loaded=["CPUExecutionProvider"]))
-    with pytest.raises(ModelError, match=r"could not load CUDAExecutionProvider.*vidtag\[gpu\]"):
+    with pytest.raises(ModelError, match=r"could not load CUDAExecutionProvider.*vidtag-geo\[gpu\]"):
         OnnxRuntimeEngine(graph, "cuda")
 
 
@@ -272,7 +272,7 @@ def test_tensorrt_through_onnxruntime_needs_the_package_tensorrt(graph, monkeypa
     use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     import_tensorrt.cache_clear()
-    with pytest.raises(ModelError, match=r"its TensorRT provider needs the libraries.*install vidtag\[gpu\]"):
+    with pytest.raises(ModelError, match=r"its TensorRT provider needs the libraries.*install vidtag-geo\[gpu\]"):
         OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
 
 
@@ -284,14 +284,14 @@ def test_tensorrt_does_not_run_on_the_cpu(graph):
 def test_a_cpu_wheel_asked_for_cuda_names_the_package_to_install(graph):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has the CUDA provider")
-    with pytest.raises(ModelError, match=r"has no CUDAExecutionProvider.*install vidtag\[gpu\]"):
+    with pytest.raises(ModelError, match=r"has no CUDAExecutionProvider.*install vidtag-geo\[gpu\]"):
         OnnxRuntimeEngine(graph, "cuda")
-    assert "vidtag[gpu]" in probe_device("cuda")
+    assert "vidtag-geo[gpu]" in probe_device("cuda")
 
 
 def test_a_missing_package_is_an_error_that_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert "install vidtag[cpu]" in probe_device("cpu")
+    assert "install vidtag-geo[cpu]" in probe_device("cpu")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", "", "cpu:0"])
