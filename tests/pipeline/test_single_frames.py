@@ -167,5 +167,5 @@ def test_embeddings_that_came_with_the_places_are_taken(session, tmp_path):
 @pytest.mark.parametrize(("shape", "dtype"), [((3, 2), np.float32), ((4, 2), np.float64), ((4,), np.float32)])
 def test_embeddings_of_another_shape_are_refused(tmp_path, shape, dtype):
     bundle_dir = published_bundle(tmp_path / "published", np.ones(shape, dtype))
-    with pytest.raises(ModelError, match=r"gallery_embedding\.npy: expected \(4, \d+\) float32, found"):
+    with pytest.raises(ModelError, match=r"gallery_embedding\.npy: expected float32 \(4, \d+\), found"):
         open_session(bundle_dir)

@@ -123,7 +123,7 @@ def _read_number(bundle: ModelBundle, name: str) -> float:
     value = bundle.calibration.parameters.get(name)
     if value is None or not (value > 0.0):
         raise ModelError(f"{bundle.path}: calibration.parameters.{name} must be a number above 0, found {value}")
-    least, most = (1e-3, 1e4) if name.endswith("_scale") else (1e-9, 1e9)
+    least, most = (1e-9, 1e4 if name.endswith("_scale") else 1e9)
     if not least <= value <= most:
         raise ModelError(
             f"{bundle.path}: calibration.parameters.{name}: "
