@@ -10,7 +10,14 @@ from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.errors import ModelError
-from vidtag_cli.pipeline.calibration import MeasuredPath, RadiusTable, UncalibratedRule, UncertaintyRule, read_rule
+from vidtag_cli.pipeline.calibration import (
+    MeasuredPath,
+    RadiusTable,
+    UncalibratedRule,
+    UncertaintyRule,
+    read_cell_area_km2,
+    read_rule,
+)
 
 
 def test_measured_numbers_give_the_measured_rule(tmp_path):
@@ -112,3 +119,27 @@ def test_measurements_without_tables_are_refused(tmp_path):
     calibration = Calibration(UNCALIBRATED.parameters, {}, "text", {"coverage95": 0.95})
     with pytest.raises(ModelError, match="max_domain_distance"):
         read_rule(load_bundle(write_tiny_geoclip_bundle(tmp_path, calibration=calibration)))
+
+
+@pytest.mark.parametrize("name", ["posterior_scale", "place_radius_km", "max_domain_distance", "max_radius95_km"])
+@pytest.mark.parametrize("number", [1e11, 5e-324])
+def test_a_number_no_measurement_gives_is_refused_by_its_name(tmp_path, name, number):
+    plain = load_bundle(write_tiny_bundle(tmp_path / "plain")).calibration
+    changed = Calibration(plain.parameters | {name: number}, plain.tables, plain.statement, plain.measured)
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "changed", calibration=changed))
+    with pytest.raises(ModelError, match=rf"calibration\.parameters\.{name}: expected a number from"):
+        read_rule(bundle)
+
+
+@pytest.mark.parametrize(("number", "is_area"), [(625.0, True), (-1.0, False), (0.0, False), (1e11, False)])
+def test_the_area_of_a_place_is_read_where_it_is_one(tmp_path, number, is_area):
+    plain = load_bundle(write_tiny_bundle(tmp_path / "plain"))
+    assert read_cell_area_km2(plain) is None
+    more = plain.calibration.parameters | {"default_cell_area_km2": number}
+    changed = Calibration(more, plain.calibration.tables, "", {})
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "changed", calibration=changed))
+    if is_area:
+        assert read_cell_area_km2(bundle) == number
+        return
+    with pytest.raises(ModelError, match="default_cell_area_km2"):
+        read_cell_area_km2(bundle)
