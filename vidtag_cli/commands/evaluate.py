@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vidtag_cli.commands.console import (
-    ProgressCallback,
     output_json,
     output_lines,
     path_fields,
@@ -32,14 +30,16 @@ from vidtag_cli.commands.options import (
     SmoothOption,
     ThreadsOption,
     check_finite,
+    check_is_there,
     check_max_speed,
 )
 from vidtag_cli.errors import UsageError
+from vidtag_cli.exhaustion import check_room_to_run
 
 
 def eval_command(
     videos: Annotated[
-        list[Path], typer.Argument(metavar="VIDEO...", readable=False, help="Local videos with a known track.")
+        list[Path], typer.Argument(metavar="VIDEO", readable=False, help="Local videos with a known track.")
     ],
     truth: Annotated[
         list[Path] | None,
@@ -72,11 +72,11 @@ def eval_command(
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
     from vidtag_cli.evaluation.scoring import score_track, summarize_scores, truth_beside
-    from vidtag_cli.pipeline.locate import LocateOptions, locate_video
+    from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
+    from vidtag_cli.pipeline.run import locate_unchanged
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
-    from vidtag_cli.video.probe import probe_video
 
     if truth and len(truth) != len(videos):
         raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
@@ -85,8 +85,11 @@ def eval_command(
     check_finite("--fps", fps)
     check_finite("--first-fix-at-s", first_fix_at_s)
     check_max_speed(smooth, max_speed_kmh)
-    truths = truth or [truth_beside(video) for video in videos]
     zero = None if media_zero is None else parse_start_time(media_zero, "--media-zero")
+    for video in videos:
+        check_is_there(video)
+    truths = truth or [truth_beside(video) for video in videos]
+    check_room_to_run()
     console = stderr_console(quiet, no_color)
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
@@ -102,7 +105,7 @@ def eval_command(
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:
-            located = locate_video(probe_video(video), session, options, progress=_unknown_end(show))
+            located, _, _ = locate_unchanged(video, session, options, progress=show)
         scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:
@@ -114,10 +117,6 @@ def eval_command(
         })  # fmt: skip
     else:
         output_lines(_lines(session.bundle.name, summary))
-
-
-def _unknown_end(show: ProgressCallback) -> Callable[[float], None]:
-    return lambda done_s: show(done_s, None)
 
 
 def _lines(model_name: str, summary: dict[str, Any]) -> list[str]:
