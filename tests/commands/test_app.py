@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 from typer.testing import CliRunner
 
-from vidtag_cli import __version__
+from vidtag_cli import DISTRIBUTION, __version__
 from vidtag_cli.commands.app import COMMANDS, EXIT_CODES, GROUPS, build_app
 from vidtag_cli.errors import ModelError
 
@@ -40,7 +41,11 @@ def test_no_command_is_wrong_usage():
 
 
 def test_the_version_is_that_of_the_package():
-    assert vidtag("--version").stdout == f"vidtag {__version__}\n"
+    assert vidtag("--version").stdout == f"vidtag {__version__} (vidtag-geo)\n"
+
+
+def test_the_distribution_is_called_as_pip_calls_it():
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"] == DISTRIBUTION
 
 
 def commands():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidtag_cli import __version__
+from vidtag_cli import DISTRIBUTION, __version__
 
 COMMANDS = (
     ("locate", "vidtag_cli.commands.locate", "locate_command"),
@@ -63,7 +63,7 @@ def build_app() -> typer.Typer:
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"vidtag {__version__}")
+        typer.echo(f"vidtag {__version__} ({DISTRIBUTION})")
         raise typer.Exit
 
 

@@ -87,6 +87,9 @@ def locate_command(
     geojson_shape: Annotated[
         Literal["point", "line"], typer.Option(help="GeoJSON as points, or as a line with its times.")
     ] = "point",
+    csv_abstained: Annotated[
+        bool, typer.Option("--csv-abstained", help="CSV with a row, without position, for each frame that abstained.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
     exit_zero_on_abstain: Annotated[
@@ -150,8 +153,9 @@ def locate_command(
     if expect_sha256 is not None:
         check_is_sha256(expect_sha256)
     requests = requests_for(
-        inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape
-    )
+        inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape,
+        csv_abstained,
+    )  # fmt: skip
     if len(inputs) == 1:  # of several, the others have their turn
         check_is_there(inputs[0])
     check_room_to_run()
@@ -207,6 +211,8 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
     errors = len(outcome.located.decode_errors)
     console.print(f"vidtag: {name}: {text}" + (f"; {errors} decoding errors, see the report" if errors else ""))
+    for note in outcome.notes():
+        console.print(f"vidtag: {printable(note)}")
 
 
 def _exit_code(results: list[RunResult | VidtagError], inputs: int, exit_zero_on_abstain: bool) -> int:

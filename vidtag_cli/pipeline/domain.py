@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidtag_cli.bundle.array_files import ArrayShape, read_arrays
 from vidtag_cli.bundle.load import ModelBundle
-from vidtag_cli.errors import ModelError
 
 DOMAIN_FILE = "domain.npz"
 
@@ -44,13 +44,6 @@ def load_domain_model(bundle: ModelBundle) -> DomainModel | None:
     """Return the domain model of a bundle, or None when the bundle has none; raises ModelError for a damaged one."""
     if DOMAIN_FILE not in bundle.contract.files:
         return None
-    path = bundle.file(DOMAIN_FILE)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            model = DomainModel(arrays["mean"], arrays["whitening"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: not a domain model: {error}") from error
     width = bundle.feature_dim
-    if model.mean.shape != (width,) or model.whitening.shape != (width, width):
-        raise ModelError(f"{path}: a domain model of width {model.mean.shape} for features of width {width}")
-    return model
+    expected = {"mean": ArrayShape("float32", (width,)), "whitening": ArrayShape("float32", (width, width))}
+    return DomainModel(**read_arrays(bundle.file(DOMAIN_FILE), expected))

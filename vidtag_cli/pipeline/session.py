@@ -14,7 +14,7 @@ from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.engines.opening import check_engine, has_float64, open_engine
-from vidtag_cli.gallery.build import Embed, Progress, cached_gallery, published_or_embedded
+from vidtag_cli.gallery.build import Embed, cached_gallery, published_or_embedded
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
@@ -86,7 +86,7 @@ def open_session(
     if gallery_path is not None:
         gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256, verify=True)
     else:
-        gallery, embed = _default_gallery(bundle, embed, None if observer is None else observer.progress)
+        gallery, embed = _default_gallery(bundle, embed, observer or BuildObserver())
     is_own = gallery_path is None
     rule = read_rule(bundle)
     if isinstance(rule, UncertaintyRule) and not is_own:
@@ -99,7 +99,7 @@ def location_embedder(engine: Engine) -> Embed:
     return lambda latlon_deg: engine.run({"latlon_deg": latlon_deg})["location_embedding"]
 
 
-def _default_gallery(bundle: ModelBundle, embed: Embed, progress: Progress | None) -> tuple[Gallery, Embed]:
+def _default_gallery(bundle: ModelBundle, embed: Embed, observer: BuildObserver) -> tuple[Gallery, Embed]:
     """Return the gallery of the bundle's own coordinates, and the function that embeds its points."""
     latlon_deg, published = bundle.gallery_latlon_deg(), bundle.gallery_embedding()
     if published is not None:
@@ -110,6 +110,6 @@ def _default_gallery(bundle: ModelBundle, embed: Embed, progress: Progress | Non
         wraps=bundle.location_encoder_kind == "sphere",
         cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"),
         published_sha256=bundle.contract.files.get(GALLERY_EMBEDDING_FILE, ""),
-        progress=progress,
+        progress=observer.progress, say=observer.say,
     )  # fmt: skip
     return gallery, embed

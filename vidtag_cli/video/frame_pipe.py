@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -55,7 +55,8 @@ class FramePipe:
 
     One thread waits on all pipes at once and stops reading when the queue is full, so ffmpeg stops too and nothing
     piles up. ``take`` hands out the frames in order and None after the last; ``close`` may come at any time.
-    ``argv_for`` makes the command from the descriptors for times and, to ``find_cuts``, for thumbnails.
+    ``argv_for`` makes the command from the descriptors for times and, to ``find_cuts``, for thumbnails; ffmpeg
+    inherits ``inherited_fds`` too.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class FramePipe:
         log: DecoderLog,
         block_frames: int = 1,
         find_cuts: bool = False,
+        inherited_fds: Sequence[int] = (),
     ) -> None:
         self._log = log
         self._block_shape = (block_frames, size_wh[1], size_wh[0], 3)
@@ -80,7 +82,7 @@ class FramePipe:
         self._stated_pts: int | None = None
         self._cuts = CutFinder()
         self._unfinished_thumbnail = b""
-        self._process, self._polled_fds = _start(argv_for, 2 if find_cuts else 1)
+        self._process, self._polled_fds = _start(argv_for, 2 if find_cuts else 1, inherited_fds)
         self._thread = threading.Thread(target=self._pump, name="ffmpeg-pipes", daemon=True)
         self._thread.start()
 
@@ -228,7 +230,9 @@ def _poll(descriptor: int, reader: Callable[[int], bool]) -> bool:
     return True
 
 
-def _start(argv_for: Callable[..., list[str]], pipes: int) -> tuple[subprocess.Popen[bytes], list[int]]:
+def _start(
+    argv_for: Callable[..., list[str]], pipes: int, inherited_fds: Sequence[int]
+) -> tuple[subprocess.Popen[bytes], list[int]]:
     """Return the started process and the ends to read of so many pipes, whose other ends its command names."""
     read_fds, write_fds = zip(*(os.pipe() for _ in range(pipes)), strict=True)
     try:
@@ -238,7 +242,7 @@ def _start(argv_for: Callable[..., list[str]], pipes: int) -> tuple[subprocess.P
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            pass_fds=write_fds,
+            pass_fds=(*write_fds, *inherited_fds),
             env=ffmpeg_environment(),
             process_group=0,  # Ctrl-C in the terminal is for this program, which then ends ffmpeg itself
         )

@@ -19,7 +19,8 @@ class VideoInfo:
     are promises of the header, None where it makes none. ``time_base`` is the tick, in seconds, of presentation times.
     ``width_px`` and ``height_px`` are the size as stored; ``display_size_wh`` is the size after the rotation.
     ``creation_time`` is in a zone that nobody verified, whatever it says; ``apple_creation_date`` states its offset.
-    ``tags`` has the container's keys as they are and those of the stream with ``video:`` before them.
+    ``tags`` has the container's keys as they are and those of the stream with ``video:`` before them. ``descriptor`` is
+    that of the open file, through which its frames are read too; None to open ``path`` again.
     """
 
     path: Path
@@ -42,6 +43,7 @@ class VideoInfo:
     apple_creation_date: datetime | None
     embedded_location: EmbeddedLocation | None
     notes: tuple[str, ...] = ()
+    descriptor: int | None = None
 
     @property
     def rotation_deg(self) -> int:

@@ -21,7 +21,8 @@ def packet_pts(path: Path, info: VideoInfo) -> np.ndarray:
     """
     try:
         with av.open(
-            file_url(path), options={"protocol_whitelist": PROTOCOL_WHITELIST, "format_whitelist": FORMAT_WHITELIST}
+            file_url(path, info.descriptor),
+            options={"protocol_whitelist": PROTOCOL_WHITELIST, "format_whitelist": FORMAT_WHITELIST},
         ) as container:
             stream = container.streams.video[info.video_stream]
             pts = [packet.pts for packet in container.demux(stream) if packet.pts is not None and not packet.is_discard]

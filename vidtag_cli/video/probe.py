@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -31,20 +33,22 @@ _MAX_PACKETS_TO_FIRST_FRAME = 300
 _MAX_TAG_CHARACTERS = 4096
 
 
-def probe_video(path: Path) -> VideoInfo:
+def probe_video(path: Path, descriptor: int | None = None) -> VideoInfo:
     """Return what the file states about its container, its main video stream and its metadata.
 
-    One frame is decoded, for the rotation. Raises InputError when the path is missing, is no regular file, is empty or
-    cannot be read, and VideoError when it is no accepted container or holds no video stream that can be decoded.
+    One frame is decoded, for the rotation. With a ``descriptor`` the file is read that it has open, now and when its
+    frames are decoded, and ``path`` is only its name. Raises InputError when the path is missing, is no regular file,
+    is empty or cannot be read, and VideoError when it is no accepted container or holds no video stream that can be
+    decoded.
     """
-    size_bytes = _readable_size_bytes(path)
+    size_bytes = _readable_size_bytes(path) if descriptor is None else os.fstat(descriptor).st_size
     try:
         with av.open(
-            file_url(path),
+            file_url(path, descriptor),
             options={"protocol_whitelist": PROTOCOL_WHITELIST, "format_whitelist": FORMAT_WHITELIST},
             metadata_errors="replace",
         ) as container:
-            return _read_info(path, size_bytes, container)
+            return replace(_read_info(path, size_bytes, container), descriptor=descriptor)
     except av.error.FFmpegError as error:
         raise VideoError(
             f"{path}: not a video that can be read ({error.strerror}); it may be damaged, or no video container; "
