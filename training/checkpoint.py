@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.files import replace_file
+
+REFUSED_BY_NUMPY = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+"""What ``np.load`` raises for a file that is empty, cut short or something else."""
 
 _STATE_FILE = "state.safetensors"
 _ID_DIGITS = 12

@@ -31,6 +31,8 @@ _NEIGHBOUR_KM = (40.0, 600.0)
 _VIEW_OFFSET_KM = 15.0
 """Both views of a place lie at most this far apart: less than the model is expected to tell."""
 
+_log = logging.getLogger("training")
+
 
 class BranchHeads(nn.Module):
     """A linear head and a logit scale for each backbone, used before Phase I only."""
@@ -151,9 +153,6 @@ def retrieval_loss(queries: Tensor, answers: Tensor, shares: Tensor, scale: Tens
     return functional.kl_div(
         functional.log_softmax(scale * queries @ answers.T, dim=-1), targets, reduction="batchmean"
     )
-
-
-_log = logging.getLogger("training")
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.config import load_config
+from training.config_files import load_config
 from training.model.backbones import DinoClassToken
 from training.model.dual_encoder import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, DualFrameEncoder
 from training.model.vidtag import build_model

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from training.config import load_config
+from training.config_files import load_config
 from training.model.tempgeo import POSITION_SPAN, FrameMlp, TempGeo, sinusoidal_positions
 from training.model.vidtag import build_location_encoder, build_tempgeo
 
