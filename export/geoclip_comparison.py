@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from export.parity_cases import synthetic_frames
 from vidtag_cli.pipeline.locate import single_frames
-from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import Session, open_session
+from vidtag_cli.pipeline.uncertainty import rank_points
 
 PLACES = 5
 """How many distinct places are compared."""

@@ -13,7 +13,7 @@ from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import PATH_TABLES
 from vidtag_cli.pipeline.path import MAX_PATH_DOUBT, PathRule, decode_path
-from vidtag_cli.pipeline.ranking import SEARCHED_POINTS
+from vidtag_cli.pipeline.uncertainty import SEARCHED_POINTS
 
 _SCALES = (7.0, 10.0, 14.0, 20.0, 28.0, 40.0)
 """Factors on cosines. Frames of a clip err alike, so a path that trusts each less is often the better one."""
@@ -74,6 +74,6 @@ def _decode(
     rule = PathRule(step.max_speed_km_h, step.doubt_km, place_radius_km, math.inf, math.inf, step.frame_interval_s)
     times_s = step.frame_interval_s * np.arange(masses.shape[1])
     paths = [decode_path(*clip, times_s, rule) for clip in zip(latlon_deg, masses, strict=True)]
-    chosen = np.stack([path.chosen for path in paths])  # (B, T)
+    chosen = np.stack([path.point_index for path in paths])  # (B, T)
     places = np.take_along_axis(latlon_deg, chosen[..., None, None], axis=2)[:, :, 0]
     return places, np.stack([path.doubt for path in paths])

@@ -22,12 +22,12 @@ RESULTS = (0, ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run vidtag and return its exit code; errors are said on stderr and, with ``--json``, as an object on stdout."""
     open_missing_streams()
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = _take_debug(given) or bool(os.environ.get("VIDTAG_DEBUG"))
-    wants_json = "--json" in _options(given)
+    command_line = list(sys.argv[1:] if arguments is None else arguments)
+    debug = _take_debug(command_line) or bool(os.environ.get("VIDTAG_DEBUG"))
+    wants_json = "--json" in _options(command_line)
     try:
         with interruptible(), checked_streams():
-            return _flushed(_run(given, debug, wants_json), debug, wants_json)
+            return _flushed(_run(command_line, debug, wants_json), debug, wants_json)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -35,9 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return READER_GONE
 
 
-def _run(given: list[str], debug: bool, wants_json: bool) -> int:
+def _run(command_line: list[str], debug: bool, wants_json: bool) -> int:
     try:
-        build_app()(args=given, prog_name="vidtag")
+        build_app()(args=command_line, prog_name="vidtag")
     except VidtagError as error:
         return _report(error.exit_code, type(error).__name__, str(error), debug, wants_json)
     except BrokenPipeError:
@@ -77,28 +77,28 @@ def _output_error(code: int, kind: str, message: str) -> None:
 
 def _code_of_exit(end: SystemExit, wants_json: bool) -> int:
     # Typer turns what it meets into an exit: the exception it met is the context.
-    met = end.__context__
-    if isinstance(met, BrokenPipeError):
-        raise met
+    cause = end.__context__
+    if isinstance(cause, BrokenPipeError):
+        raise cause
     code = end.code if isinstance(end.code, int) else int(end.code is not None)
     if code == UsageError.exit_code and wants_json:
-        message = met.format_message() if met is not None and hasattr(met, "format_message") else "wrong usage"
+        message = cause.format_message() if cause is not None and hasattr(cause, "format_message") else "wrong usage"
         _output_error(code, UsageError.__name__, message)
     return code
 
 
-def _take_debug(given: list[str]) -> bool:
+def _take_debug(command_line: list[str]) -> bool:
     """Remove ``--debug`` from the options, wherever it stands, and return whether it was there."""
-    options = _options(given)
+    options = _options(command_line)
     if "--debug" not in options:
         return False
-    given[: len(options)] = [option for option in options if option != "--debug"]
+    command_line[: len(options)] = [option for option in options if option != "--debug"]
     return True
 
 
-def _options(given: list[str]) -> list[str]:
+def _options(command_line: list[str]) -> list[str]:
     """Return the arguments before ``--``: what follows it is a name even when it looks like an option."""
-    return given[: given.index("--")] if "--" in given else given[:]
+    return command_line[: command_line.index("--")] if "--" in command_line else command_line[:]
 
 
 def _one_line(error: Exception) -> str:

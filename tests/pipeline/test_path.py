@@ -13,12 +13,12 @@ from vidtag_cli.pipeline.path import (
     JUMP_NATS,
     MAX_SPEED_KM_H,
     PathRule,
+    SearchedPoints,
     decode_path,
     path_rule,
     plausible_speed_km_h,
     smooth_track,
 )
-from vidtag_cli.pipeline.uncertainty import SearchedPoints
 from vidtag_cli.track import Candidate, Track, TrackPoint, check_track
 
 RULE = PathRule(
@@ -78,7 +78,7 @@ def test_no_other_path_is_cheaper():
     for _ in range(20):
         latlon, masses, times_s = random_clip(rng)
         costs = {path: cost_of(path, latlon, masses, times_s, RULE) for path in itertools.product(range(4), repeat=5)}
-        found = tuple(decode_path(latlon, masses, times_s, RULE).chosen)
+        found = tuple(decode_path(latlon, masses, times_s, RULE).point_index)
         assert costs[found] == pytest.approx(min(costs.values()))
 
 
@@ -93,7 +93,7 @@ def test_the_doubt_is_the_share_of_all_paths_that_pass_elsewhere():
             weight = math.exp(-cost_of(other, latlon, masses, times_s, RULE))
             total += weight
             for t in range(5):
-                far_km = haversine_km(latlon[t, path.chosen[t]], latlon[t, other[t]])
+                far_km = haversine_km(latlon[t, path.point_index[t]], latlon[t, other[t]])
                 elsewhere[t] += weight * (far_km > RULE.place_radius_km)
         np.testing.assert_allclose(path.doubt, elsewhere / total, rtol=1e-9, atol=1e-12)
 
@@ -141,12 +141,12 @@ def test_a_pause_gives_time_to_travel():
     latlon = GALLERY[[[MUNICH, MUNICH], [AUGSBURG, MUNICH]]]
     masses = np.array([[0.9, 0.01], [0.5, 0.2]])
     for elapsed_s, expected in ((60.0, 1), (3600.0, 0)):
-        assert decode_path(latlon, masses, np.array([0.0, elapsed_s]), RULE).chosen[1] == expected
+        assert decode_path(latlon, masses, np.array([0.0, elapsed_s]), RULE).point_index[1] == expected
 
 
 def test_nothing_is_odd_at_the_antimeridian():
     latlon = np.array([[(-17.0, 179.999), (48.14, 11.58)], [(-17.0, -179.999), (48.14, 11.58)]])
-    assert decode_path(latlon, np.array([[0.6, 0.4]] * 2), np.array([0.0, 1.0]), RULE).chosen.tolist() == [0, 0]
+    assert decode_path(latlon, np.array([[0.6, 0.4]] * 2), np.array([0.0, 1.0]), RULE).point_index.tolist() == [0, 0]
 
 
 def test_measured_circles_go_by_the_doubt():

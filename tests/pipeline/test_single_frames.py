@@ -14,11 +14,12 @@ from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery.build import other_longitude
 from vidtag_cli.pipeline.calibration import UNCALIBRATED as CAVEAT
-from vidtag_cli.pipeline.locate import ONE_SHOT, LocateOptions, embed_frames, limitations_of
-from vidtag_cli.pipeline.ranking import rank_points
+from vidtag_cli.pipeline.limitations import ONE_SHOT, limitations_of
+from vidtag_cli.pipeline.locate import embed_frames, encode_batches
+from vidtag_cli.pipeline.path import search_for_path
 from vidtag_cli.pipeline.session import location_embedder, open_session
-from vidtag_cli.pipeline.uncertainty import estimate_points, search_for_path
-from vidtag_cli.video.batches import FrameBatch
+from vidtag_cli.pipeline.uncertainty import estimate_points, rank_points, unit_rows
+from vidtag_cli.video.batches import FrameBatch, FrameFacts, spread_levels
 
 FLOAT32 = 1e-4  # values of order a hundred in float32
 SCORE_ROUNDING = 1e-6  # cosines are rounded from float64 to float32; float16 would be off by 1e-4
@@ -39,22 +40,27 @@ def frames(count):
 
 
 def batch(rgb):
-    numbers = tuple(range(len(rgb)))
-    return FrameBatch(rgb, tuple(map(float, numbers)), numbers, (0,) * len(rgb))
+    spreads = spread_levels(rgb).tolist()
+    return FrameBatch(rgb, tuple(FrameFacts(number, float(number), 0, spread) for number, spread in enumerate(spreads)))
+
+
+def embed(session, *batches):
+    return list(embed_frames(session, encode_batches(session, batches)))
 
 
 @pytest.mark.parametrize("size", [1, 3, 20])
 def test_batches_do_not_change_the_embeddings(session, size):
     rgb = frames(20)
     batches = [batch(rgb[begin : begin + size]) for begin in range(0, 20, size)]
-    found = np.concatenate([outputs["refined_embedding"] for outputs in embed_frames(session(), batches)])
-    np.testing.assert_allclose(found, reference("image_encoder", {"frames_rgb": rgb})["frame_embedding"], rtol=FLOAT32)
+    embedding = np.concatenate([part.outputs["refined_embedding"] for part in embed(session(), *batches)])
+    np.testing.assert_allclose(
+        embedding, reference("image_encoder", {"frames_rgb": rgb})["frame_embedding"], rtol=FLOAT32
+    )
 
 
 def estimates(session, rgb=None):
-    three = batch(frames(3) if rgb is None else rgb)
-    (outputs,) = embed_frames(session, [three])
-    return estimate_points(session, outputs, three.taken(), top_k=5)
+    (embedded,) = embed(session, batch(frames(3) if rgb is None else rgb))
+    return estimate_points(session, embedded, top_k=5)
 
 
 def test_one_frame_needs_no_other_to_confirm_it(session):
@@ -72,9 +78,8 @@ def test_a_blank_picture_has_no_place_whatever_the_model_says(session):
     points = estimates(opened, rgb)
     assert [point.status for point in points] == ["ok", "abstained", "ok"]
     assert points[1].abstain_reason.startswith("blank picture (")
-    three = batch(rgb)
-    (outputs,) = embed_frames(opened, [three])
-    assert search_for_path(opened, outputs, three.taken()).is_known.tolist() == [True, False, True]
+    (embedded,) = embed(opened, batch(rgb))
+    assert search_for_path(opened, embedded).is_known.tolist() == [True, False, True]
 
 
 def test_a_flat_posterior_names_no_place(session):
@@ -86,15 +91,19 @@ def test_a_flat_posterior_names_no_place(session):
     assert all(point.abstain_reason.startswith("posterior too flat (") for point in points)
 
 
+def limitations(session, is_one_shot=False):
+    return limitations_of(session, is_one_shot=is_one_shot, are_frames_sparse=False)
+
+
 def test_the_track_says_that_nothing_was_measured(session):
     opened = session()
-    assert limitations_of(opened, LocateOptions())[:2] == (opened.bundle.domain, CAVEAT)
+    assert limitations(opened)[:2] == (opened.bundle.domain, CAVEAT)
 
 
 def test_the_track_says_that_cuts_were_not_looked_for(session):
     opened = session()
-    assert ONE_SHOT in limitations_of(opened, LocateOptions(shots="whole"))
-    assert ONE_SHOT not in limitations_of(opened, LocateOptions())
+    assert ONE_SHOT in limitations(opened, is_one_shot=True)
+    assert ONE_SHOT not in limitations(opened)
 
 
 def test_points_near_180_are_scored_under_both_longitudes(session):
@@ -106,8 +115,8 @@ def test_points_near_180_are_scored_under_both_longitudes(session):
 def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stored(session):
     """The scores of places are the cosines of unrounded embeddings; those of the stored ones are off by 1e-4."""
     opened = session()
-    (outputs,) = embed_frames(opened, [batch(frames(3))])
-    queries = outputs["refined_embedding"] / np.linalg.norm(outputs["refined_embedding"], axis=-1, keepdims=True)
+    (embedded,) = embed(opened, batch(frames(3)))
+    queries = unit_rows(embedded.outputs["refined_embedding"])
     scores, indices, _ = rank_points(opened, queries, opened.rule.posterior_scale)
     gallery = opened.gallery
     places = np.concatenate([gallery.latlon_deg, other_longitude(gallery.latlon_deg[gallery.alias_of])])

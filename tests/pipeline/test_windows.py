@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 
 from vidtag_cli.pipeline.windows import (
+    PACED_FRAMES,
     WINDOWS_AT_ONCE,
-    EncodedBatch,
+    EmbeddedFrames,
+    EncodedFrames,
     blend_windows,
-    run_strands,
+    frames_per_step,
+    gather_frames,
+    is_sparse,
+    paced,
+    run_interleaved,
     split_into_shots,
     window_weights,
 )
+from vidtag_cli.video.batches import FrameFacts
 
 FRAMES, OVERLAP = 16, 8
 FLOAT32_SUM = 1e-5  # weighted means of values of order one in float32
@@ -20,8 +27,24 @@ def features(count, width=3):
     return np.random.default_rng(count).normal(size=(count, width)).astype(np.float32)
 
 
-def batches(values, size):
-    return [values[begin : begin + size] for begin in range(0, len(values), size)]
+def facts_of(count, shots=None, interval_s=1.0):
+    """Return the facts of frames whose media time and number say which they are."""
+    return tuple(
+        FrameFacts(10 * number, interval_s * number, 0 if shots is None else int(shots[number]), 50.0 + number)
+        for number in range(count)
+    )
+
+
+def batches(values, size, shots=None, interval_s=1.0):
+    facts = facts_of(len(values), shots, interval_s)
+    return [
+        EncodedFrames(facts[begin : begin + size], values[begin : begin + size])
+        for begin in range(0, len(values), size)
+    ]
+
+
+def joined(parts, name="x"):
+    return np.concatenate([part.outputs[name] for part in parts])
 
 
 def run(values, size, run_window, frames=FRAMES, overlap=OVERLAP):
@@ -30,8 +53,10 @@ def run(values, size, run_window, frames=FRAMES, overlap=OVERLAP):
     def run_windows(windows):
         return {"x": np.stack([run_window(window)["x"] for window in windows])}
 
-    outputs = list(blend_windows(batches(values, size), frames, overlap, run_windows))
-    return np.concatenate([output["x"] for output in outputs]) if outputs else np.zeros((0, values.shape[1]))
+    parts = list(blend_windows(batches(values, size), frames, overlap, run_windows))
+    assert [frame for part in parts for frame in part.facts] == list(facts_of(len(values)))
+    assert all(len(part.facts) == len(part.outputs["x"]) for part in parts)
+    return joined(parts) if parts else np.zeros((0, values.shape[1]))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 100])
@@ -87,7 +112,7 @@ def test_outputs_come_before_the_clip_ends():
         nonlocal consumed
         for _ in range(100):
             consumed += 1
-            yield features(8)
+            yield EncodedFrames(facts_of(8), features(8))
 
     stream = blend_windows(source(), FRAMES, OVERLAP, lambda z: {"x": z})
     next(stream)
@@ -103,8 +128,8 @@ def test_windows_that_are_complete_together_are_run_together(size, most):
         return {"x": windows}
 
     values = features(400)
-    outputs = list(blend_windows(batches(values, size), FRAMES, OVERLAP, run_windows))
-    np.testing.assert_allclose(np.concatenate([output["x"] for output in outputs]), values, atol=FLOAT32_SUM)
+    blended = list(blend_windows(batches(values, size), FRAMES, OVERLAP, run_windows))
+    np.testing.assert_allclose(joined(blended), values, atol=FLOAT32_SUM)
     assert max(counts) == most
     assert sum(counts) == (400 - FRAMES) // (FRAMES - OVERLAP) + 1
 
@@ -121,36 +146,35 @@ def test_no_window_looks_across_a_cut(lengths, size):
     shots = np.repeat(np.arange(len(lengths)) * 3, lengths)  # some shots have no frame in use
     values = features(len(shots))
     values[:, 0] = shots
-    parts = [
-        EncodedBatch(values[begin : begin + size], tuple(shots[begin : begin + size]), range(begin, begin + size))
-        for begin in range(0, len(shots), size)
+    blended = [
+        part
+        for shot in split_into_shots(batches(values, size, shots))
+        for part in blend_windows(shot, FRAMES, OVERLAP, run_windows)
     ]
-    outputs = [
-        output["x"] for shot in split_into_shots(parts) for output in blend_windows(shot, FRAMES, OVERLAP, run_windows)
-    ]
-    np.testing.assert_allclose(np.concatenate(outputs), values, atol=FLOAT32_SUM)
+    np.testing.assert_allclose(joined(blended), values, atol=FLOAT32_SUM)
+    assert [frame for part in blended for frame in part.facts] == list(facts_of(len(shots), shots))
     assert all(len(set(window)) == 1 for window in seen)
     assert sorted({len(window) for window in seen}) == sorted({min(FRAMES, length) for length in lengths})
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 9, 48])
-@pytest.mark.parametrize("strands", [1, 3, 5])
-def test_strands_are_clips_of_their_own(count, strands):
-    """Each strand gets what it would get alone, in its own places, and none sees another's frames."""
+@pytest.mark.parametrize("clips", [1, 3, 5])
+def test_interleaved_clips_do_not_see_each_other(count, clips):
+    """Each clip gets what it would get alone, in its own places, and none sees another's frames."""
     windows = np.random.default_rng(0).normal(size=(2, count, 3)).astype(np.float32)
 
-    def run_windows(clips):  # depends on all frames of the clip
-        return {"x": clips - clips.mean(axis=1, keepdims=True), "length": np.full(clips.shape[:2], clips.shape[1])}
+    def run_windows(clip):  # depends on all frames of the clip
+        return {"x": clip - clip.mean(axis=1, keepdims=True), "length": np.full(clip.shape[:2], clip.shape[1])}
 
-    outputs = run_strands(windows, strands, run_windows)
-    for first in range(min(strands, count)):
-        alone = run_windows(windows[:, first::strands])
-        np.testing.assert_array_equal(outputs["x"][:, first::strands], alone["x"])
-        assert (outputs["length"][:, first::strands] == len(range(first, count, strands))).all()
+    outputs = run_interleaved(windows, clips, run_windows)
+    for first in range(min(clips, count)):
+        alone = run_windows(windows[:, first::clips])
+        np.testing.assert_array_equal(outputs["x"][:, first::clips], alone["x"])
+        assert (outputs["length"][:, first::clips] == len(range(first, count, clips))).all()
 
 
 @pytest.mark.parametrize("count", [3, 40, 48, 49, 100, 145])
-def test_dense_frames_in_strands_come_out_in_order(count):
+def test_dense_frames_in_interleaved_clips_come_out_in_order(count):
     values = features(count)
     lengths = set()
 
@@ -159,7 +183,65 @@ def test_dense_frames_in_strands_come_out_in_order(count):
         return {"x": clips}
 
     blended = blend_windows(
-        batches(values, 7), 3 * FRAMES, 3 * OVERLAP, lambda windows: run_strands(windows, 3, run_windows)
+        batches(values, 7), 3 * FRAMES, 3 * OVERLAP, lambda windows: run_interleaved(windows, 3, run_windows)
     )
-    np.testing.assert_allclose(np.concatenate([output["x"] for output in blended]), values, atol=FLOAT32_SUM)
+    np.testing.assert_allclose(joined(blended), values, atol=FLOAT32_SUM)
     assert max(lengths) <= FRAMES
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "expected"), [(1 / 30, 30), (0.2, 5), (0.5, 2), (0.9, 1), (1.0, 1), (1.4, 1), (2.0, 1), (60.0, 1)]
+)
+def test_frames_per_step(interval_s, expected):
+    assert frames_per_step(interval_s * np.arange(20), 1.0) == expected
+
+
+def test_uneven_frames_go_by_their_median_and_one_frame_is_its_own_pace():
+    assert frames_per_step([0.0, 0.1, 0.2, 0.3, 9.0], 1.0) == 10
+    assert frames_per_step([3.0], 1.0) == frames_per_step([], 1.0) == 1
+
+
+def test_only_frames_clearly_farther_apart_are_sparse():
+    assert is_sparse([0.0, 2.0, 4.0], 1.0)
+    assert not is_sparse([0.0, 1.4, 2.8], 1.0)
+    assert not is_sparse([7.0], 1.0)
+
+
+@pytest.mark.parametrize("size", [1, 5, 32, 100])
+def test_a_stream_is_read_ahead_no_more_than_it_must_and_lost_nowhere(size):
+    read = []
+
+    def reading():
+        for batch in batches(np.arange(100.0)[:, None], size, interval_s=0.2):
+            read.append(batch)
+            yield batch
+
+    clips, stream = paced(reading(), 1.0)
+    assert clips == 5
+    assert len(read) == -(-PACED_FRAMES // size)
+    assert [int(batch.features[0, 0]) for batch in stream] == list(range(0, 100, size))
+
+
+def test_a_stream_without_frames_stays_empty():
+    clips, stream = paced([], 1.0)
+    assert clips == 1
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize("frames", [1, 4, 7, 100])
+def test_gathering_loses_no_frame_and_all_parts_but_the_last_are_as_long_as_asked(frames):
+    everything, facts = np.arange(30), facts_of(30)
+    parts = [
+        EmbeddedFrames(facts[i : i + 3], {"a": everything[i : i + 3], "b": everything[i : i + 3, None] * 2.0})
+        for i in range(0, 30, 3)
+    ]
+    gathered = list(gather_frames(parts, frames))
+    assert all(len(part.facts) == len(part.outputs["a"]) == frames for part in gathered[:-1])
+    assert 0 < len(gathered[-1].facts) == len(gathered[-1].outputs["a"]) <= frames
+    assert [frame for part in gathered for frame in part.facts] == list(facts)
+    np.testing.assert_array_equal(joined(gathered, "a"), everything)
+    np.testing.assert_array_equal(joined(gathered, "b")[:, 0], everything * 2.0)
+
+
+def test_no_window_no_output():
+    assert list(gather_frames([], 5)) == []

@@ -21,8 +21,10 @@ def test_batches_hold_the_frames_in_order(lossless_mov: Path, block_frames: int)
         batches = list(frame_batches(decoder, 2))
     assert [len(batch.frames_rgb) for batch in batches] == [2, 2, 1]
     assert np.array_equal(np.concatenate([batch.frames_rgb for batch in batches]), [frame.rgb for frame in frames])
-    assert [time for batch in batches for time in batch.media_time_s] == [frame.media_time_s for frame in frames]
-    assert [number for batch in batches for number in batch.source_index] == [0, 1, 2, 3, 4]
+    facts = [facts for batch in batches for facts in batch.facts]
+    assert [frame.media_time_s for frame in facts] == [frame.media_time_s for frame in frames]
+    assert [frame.source_index for frame in facts] == [0, 1, 2, 3, 4]
+    assert [frame.spread_levels for frame in facts] == spread_levels(np.array([frame.rgb for frame in frames])).tolist()
 
 
 def test_the_spread_of_a_picture_is_in_levels() -> None:

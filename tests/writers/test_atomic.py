@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vidtag_cli import files
 from vidtag_cli.errors import OutputError
 from vidtag_cli.writers import atomic
 from vidtag_cli.writers.atomic import atomic_write, check_output_free
@@ -164,12 +165,16 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path):
     assert names(tmp_path) == ["n" * 255]
 
 
-@pytest.mark.parametrize("number", sorted(atomic.NO_HARD_LINKS))
+@pytest.mark.parametrize("number", sorted(files.NO_HARD_LINKS))
 def test_a_disk_without_hard_links(tmp_path, monkeypatch, number):
-    def refuse(*args):
-        raise OSError(number, os.strerror(number))
+    def refuse(answer):
+        def raising(*args):
+            raise OSError(answer, os.strerror(answer))
 
-    monkeypatch.setattr(atomic.os, "link", refuse)
+        return raising
+
+    monkeypatch.setattr(files, "rename_with_flag", refuse(errno.EINVAL))
+    monkeypatch.setattr(files.os, "link", refuse(number))
     atomic_write(tmp_path / "new", b"abc")
     assert (tmp_path / "new").read_bytes() == b"abc"
     with pytest.raises(OutputError, match="exists already"):

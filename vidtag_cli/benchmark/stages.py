@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 
 from vidtag_cli.benchmark.machine import device_memory_bytes
 from vidtag_cli.benchmark.timing import Stopwatch, Timing, timings
+from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.peak_memory import PeakMemory
 from vidtag_cli.gallery.store import EMBEDDINGS_FILE
-from vidtag_cli.pipeline.clock import StageClock
-from vidtag_cli.pipeline.locate import LocateOptions, embed_frames, locate_video
+from vidtag_cli.pipeline.locate import (
+    LocateOptions,
+    embed_frames,
+    encode_batches,
+    locate_video,
+    open_decoder,
+    sampling_rate_fps,
+)
 from vidtag_cli.pipeline.session import FRAME_ENCODERS, Session
 from vidtag_cli.pipeline.uncertainty import estimate_points
+from vidtag_cli.pipeline.windows import join_frames
 from vidtag_cli.track import Track
 from vidtag_cli.video.batches import frame_batches
-from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.probe import probe_video
 from vidtag_cli.writers.formats import FORMATS, render_track
@@ -29,6 +36,8 @@ STAGES = ("decode", "encode", "tempgeo", "search", "refine", "write")
 """In the order a frame passes them. ``decode`` drops, scales and converts frames too, so there is no stage of
 preprocessing; ``search`` holds both searches, the posterior and the radii.
 """
+
+STAGE_OF_GRAPH = {**dict.fromkeys(FRAME_ENCODERS.values(), "encode"), "tempgeo": "tempgeo", "georefiner": "refine"}
 
 END_TO_END = "end to end"
 
@@ -96,9 +105,9 @@ def run_benchmark(
     with PeakMemory() as memory:
         for number in range(rounds + 1):
             watch = Stopwatch()
-            staged_frames = _time_stages(path, info, session, options, watch)
+            staged_frames = _time_stages(info, session, options, watch)
             with watch.time(END_TO_END):
-                track = locate_video(path, session, options).track
+                track = locate_video(probe_video(path), session, options).track
                 _render(track)
             frames = len(track.points)
             device_bytes += [used] if (used := device_memory_bytes()) is not None else []
@@ -119,7 +128,7 @@ def run_benchmark(
         gallery_points=session.gallery.points,
         gallery_sha256=session.gallery.contract.files[EMBEDDINGS_FILE].sha256,
         batch_frames=options.batch_frames,
-        sampling_fps=_sampling_fps(session, options),
+        sampling_fps=sampling_rate_fps(session, options),
         frames=frames,
         stages={stage: measured[stage] for stage in STAGES},
         end_to_end=Timing(END_TO_END, frames, whole.wall_s, whole.core_s),
@@ -128,32 +137,46 @@ def run_benchmark(
     )
 
 
-def _time_stages(path: Path, info: VideoInfo, session: Session, options: LocateOptions, watch: Stopwatch) -> int:
+def _time_stages(info: VideoInfo, session: Session, options: LocateOptions, watch: Stopwatch) -> int:
     """Run every stage on what the one before has left, one after the other, and return for how many frames."""
     for stage in STAGES:
         with watch.time(stage):
             pass  # a model without a stage spends nothing in it
-    size_px = session.bundle.preprocess.frame_size_px
-    with watch.time("decode"), VideoDecoder(
-        path, info, (size_px, size_px), _sampling_fps(session, options), session.bundle.preprocess.resize,
-        options.decoder_threads, block_frames=options.batch_frames, find_cuts=options.shots == "split",
-    ) as decoder:  # fmt: skip
+    with watch.time("decode"), open_decoder(info, session, options) as decoder:
         batches = list(frame_batches(islice(decoder, MAX_FRAMES), options.batch_frames))
-    # The clock of the pipeline is asked for ``time`` alone, which a stopwatch has too.
-    parts = list(embed_frames(session, batches, cast(StageClock, watch)))
-    outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    taken = [frame for batch in batches for frame in batch.taken()]
-    with watch.time("search"):
-        points = estimate_points(session, outputs, taken, options.top_k)
+    timed = _timed(session, watch)
+    with watch.time("search"):  # and the windows around it; the engines' own time counts as theirs
+        embedded = join_frames(list(embed_frames(timed, encode_batches(timed, batches))))
+        points = estimate_points(timed, embedded, options.top_k)
     with watch.time("write"):
-        _render(Track(path.name, tuple(points), session.bundle.name))
-    return len(taken)
+        _render(Track(info.path.name, tuple(points), session.bundle.name))
+    return len(points)
+
+
+@dataclass(frozen=True, slots=True)
+class _TimedEngine:
+    """An engine whose runs are added to a stage, and to no stage around it."""
+
+    engine: Engine
+    stage: str
+    watch: Stopwatch
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        with self.watch.time(self.stage):
+            return self.engine.run(inputs)
+
+    def describe(self) -> dict[str, Any]:
+        return self.engine.describe()
+
+
+def _timed(session: Session, watch: Stopwatch) -> Session:
+    engines = {
+        name: _TimedEngine(engine, STAGE_OF_GRAPH.get(name, "search"), watch)
+        for name, engine in session.engines.items()
+    }
+    return replace(session, engines=engines)
 
 
 def _render(track: Track) -> None:
     for output_format in FORMATS.values():
         render_track(track, output_format)
-
-
-def _sampling_fps(session: Session, options: LocateOptions) -> float | None:
-    return None if options.all_frames else options.sampling_fps or session.bundle.sampling.frames_per_second

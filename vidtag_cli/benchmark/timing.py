@@ -40,7 +40,7 @@ class Timing:
 
 
 class Stopwatch:
-    """Wall and processor seconds by name, added up over one round.
+    """Wall and processor seconds by name, added up over one round. Time in a block counts to the innermost name alone.
 
     An engine's ``run`` returns arrays in the memory of the host, so it has waited for its device: a clock around it
     covers the work. Processor seconds are those of this process and of the processes that it has waited for.
@@ -49,16 +49,23 @@ class Stopwatch:
     def __init__(self) -> None:
         self.wall_s: dict[str, float] = {}
         self.core_s: dict[str, float] = {}
+        self._inside: list[tuple[float, float]] = []  # time spent in the blocks inside every open one
 
     @contextmanager
     def time(self, name: str) -> Iterator[None]:
         """Add the time inside the block to ``name``."""
+        self._inside.append((0.0, 0.0))
         wall_s, core_s = time.perf_counter(), core_seconds()
         try:
             yield
         finally:
-            self.wall_s[name] = self.wall_s.get(name, 0.0) + time.perf_counter() - wall_s
-            self.core_s[name] = self.core_s.get(name, 0.0) + core_seconds() - core_s
+            wall_s, core_s = time.perf_counter() - wall_s, core_seconds() - core_s
+            inside_wall_s, inside_core_s = self._inside.pop()
+            self.wall_s[name] = self.wall_s.get(name, 0.0) + wall_s - inside_wall_s
+            self.core_s[name] = self.core_s.get(name, 0.0) + core_s - inside_core_s
+            if self._inside:
+                outer_wall_s, outer_core_s = self._inside[-1]
+                self._inside[-1] = outer_wall_s + wall_s, outer_core_s + core_s
 
 
 def timings(rounds: list[Stopwatch], frames: int) -> dict[str, Timing]:

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidtag_cli.commands.console import output_json, output_lines, output_table, printable, progress, stderr_console
-from vidtag_cli.commands.engine_builds import showing_builds
+from vidtag_cli.commands.console import (
+    output_json,
+    output_lines,
+    output_table,
+    printable,
+    progress,
+    showing_builds,
+    stderr_console,
+)
 from vidtag_cli.commands.options import (
     DeviceOption,
     GalleryOption,
@@ -121,12 +128,12 @@ def _sweep(
 
     if random_weights is not None and model is not None:
         raise UsageError("--model and --random-weights name two models: give one of them")
-    chosen: str | Path | None = model if random_weights is None else find_random_model(random_weights)
+    model_path: str | Path | None = model if random_weights is None else find_random_model(random_weights)
     benchmarks = []
     for name in engines.names:
         with showing_builds(console, "opening the model", quiet) as observer:
             session = open_session(
-                chosen, gallery_path=gallery, engine=name, device=engines.device, threads=engines.threads,
+                model_path, gallery_path=gallery, engine=name, device=engines.device, threads=engines.threads,
                 precision=engines.precision, observer=observer,
             )  # fmt: skip
         if random_weights is not None:
@@ -141,13 +148,13 @@ def _sweep(
 def _check_decoder_alone(context: typer.Context) -> None:
     """Raise UsageError for options that were given and that decoding alone has no use for."""
     sources = {name: context.get_parameter_source(name) for name in _NOT_FOR_DECODER}
-    given = [
+    unsuitable = [
         f"--{name.replace('_', '-')}"
         for name, source in sources.items()
         if source is not None and source.name == "COMMANDLINE"
     ]
-    if given:
-        raise UsageError(f"--decoder runs no model and samples as it must: leave {', '.join(given)} out")
+    if unsuitable:
+        raise UsageError(f"--decoder runs no model and samples as it must: leave {', '.join(unsuitable)} out")
 
 
 def _engines(text: str) -> list[str]:

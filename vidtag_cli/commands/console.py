@@ -16,9 +16,11 @@ from vidtag_cli.writers.names import path_fields, printable
 if typing.TYPE_CHECKING:
     from rich.console import Console
 
+    from vidtag_cli.engines.build_observer import BuildObserver
+
 __all__ = [
     "ProgressCallback", "json_line", "output_json", "output_lines", "output_table", "path_fields", "printable",
-    "progress", "set_verbosity", "stderr_console",
+    "progress", "set_verbosity", "showing_builds", "stderr_console",
 ]  # fmt: skip
 
 PLAIN_PROGRESS_INTERVAL_S = 60.0
@@ -66,6 +68,15 @@ def progress(console: Console, description: str, quiet: bool = False) -> Iterato
     with bar:
         task = bar.add_task(printable(description), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def showing_builds(console: Console, description: str, quiet: bool = False) -> Iterator[BuildObserver]:
+    """Yield the observer to hand to ``open_engine``: its lines go to the console, its progress to a bar below them."""
+    from vidtag_cli.engines.build_observer import BuildObserver
+
+    with progress(console, description, quiet) as show:
+        yield BuildObserver(lambda line: console.print(f"vidtag: {printable(line)}"), show)
 
 
 def set_verbosity(verbose: int = 0, quiet: bool = False) -> None:

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vidtag_cli.commands.console import output_json, output_lines, output_table, printable, progress, stderr_console
-from vidtag_cli.commands.engine_builds import showing_builds
+from vidtag_cli.commands.console import (
+    output_json,
+    output_lines,
+    output_table,
+    printable,
+    progress,
+    showing_builds,
+    stderr_console,
+)
 from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, SmoothOption, ThreadsOption
 
 if TYPE_CHECKING:

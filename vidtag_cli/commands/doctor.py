@@ -21,17 +21,17 @@ PACKAGES = ("numpy", "av", "lxml", "faiss", "onnxruntime", "typer", "rich")
 
 def doctor_command(as_json: JsonOption = False) -> None:
     """Say what this machine can run: versions, ffmpeg, engines, models. Exit code 6 when a run is not possible."""
-    found = examine_machine()
+    machine = examine_machine()
     if as_json:
-        output_json(found)
+        output_json(machine)
     else:
-        output_lines([printable(line) for line in _lines(found)])
-    if not found["ok"]:
+        output_lines([printable(line) for line in _lines(machine)])
+    if not machine["ok"]:
         raise typer.Exit(ModelError.exit_code)
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return what was found; ``problems`` names everything without which no video can be located here."""
+    """Return what this machine has and lacks; ``problems`` names what no video can be located without."""
     packages = _packages()
     ffmpeg = _ffmpeg()
     engines = _engines()
@@ -66,8 +66,8 @@ def _packages() -> dict[str, dict[str, str]]:
     packages = {}
     for module in PACKAGES:
         names = sorted(set(wheels.get(module, ())))
-        found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-        packages[module] = {"found": found, "problem": _import_problem(module, names)}
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+        packages[module] = {"found": versions, "problem": _import_problem(module, names)}
     return packages
 
 
@@ -108,18 +108,18 @@ def _engine_cache() -> dict[str, Any]:
     from vidtag_cli.engines.cache_limit import cache_limit_bytes, stored_bytes
     from vidtag_cli.engines.engine_files import engine_folder
 
-    found = {"bytes": stored_bytes(engine_folder()), "limit_bytes": None, "problem": ""}
+    usage = {"bytes": stored_bytes(engine_folder()), "limit_bytes": None, "problem": ""}
     try:
-        return found | {"limit_bytes": cache_limit_bytes()}
+        return usage | {"limit_bytes": cache_limit_bytes()}
     except VidtagError as error:
-        return found | {"problem": str(error)}
+        return usage | {"problem": str(error)}
 
 
 def _models() -> list[dict[str, str]]:
     from vidtag_cli.bundle.integrity import verify_bundle
     from vidtag_cli.bundle.registry import list_models
 
-    found = []
+    models = []
     for model in list_models():
         sha256, problem = "", model.problem
         if not problem:
@@ -127,8 +127,8 @@ def _models() -> list[dict[str, str]]:
             sha256 = report.sha256
             problem = "; ".join(f"{check.path}: {check.status}" for check in report.files if not check.is_ok)
         fields = {"name": model.name, "origin": model.origin, "sha256": sha256, "problem": problem}
-        found.append(fields | path_fields(model.path))
-    return found
+        models.append(fields | path_fields(model.path))
+    return models
 
 
 def _default_model() -> dict[str, str]:
@@ -166,23 +166,25 @@ def _folders() -> dict[str, str]:
     return {name: path_fields(path)["path"] for name, path in paths.items()}
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
-    lines = [f"vidtag {found['vidtag']}, Python {found['python']}, {found['platform']}", "", "packages"]
-    lines += [f"  {name}: {package['problem'] or package['found']}" for name, package in found["packages"].items()]
-    ffmpeg = found["ffmpeg"]
+def _lines(machine: dict[str, Any]) -> list[str]:
+    lines = [f"vidtag {machine['vidtag']}, Python {machine['python']}, {machine['platform']}", "", "packages"]
+    lines += [f"  {name}: {package['problem'] or package['found']}" for name, package in machine["packages"].items()]
+    ffmpeg = machine["ffmpeg"]
     lines += [f"  ffmpeg: {ffmpeg['problem'] or ffmpeg['version'] + ', ' + ffmpeg['path']}", "", "engines"]
-    for engine in found["engines"]:
+    for engine in machine["engines"]:
         name, device = engine["name"], engine["device"]
         reason = engine["reason"].removeprefix(f"{device}: ").removeprefix(f"{name}: ")
         lines.append(f"  {name} on {device}: {'ready' if engine['usable'] else reason}")
         if engine["builds_for"]:
             lines.append(f"    builds engines ahead of time for {', '.join(engine['builds_for'])}")
-    cache = found["engine_cache"]
+    cache = machine["engine_cache"]
     limit = cache["problem"] or f"of {cache['limit_bytes'] / 1e9:g} GB at most"
     lines += [f"  built engines: {cache['bytes'] / 1e9:.1f} GB {limit}", "", "models"]
-    lines += [f"  {m['name']} ({m['origin']}): {m['problem'] or 'hashes right'}, {m['path']}" for m in found["models"]]
-    default = found["default_model"]
+    lines += [
+        f"  {m['name']} ({m['origin']}): {m['problem'] or 'hashes right'}, {m['path']}" for m in machine["models"]
+    ]
+    default = machine["default_model"]
     lines += [f"  default: {default['note'] or default['path']}", "", "folders"]
-    lines += [f"  {name}: {path}" for name, path in found["folders"].items()]
-    lines += ["", "ready" if found["ok"] else "not ready: " + "; ".join(found["problems"])]
+    lines += [f"  {name}: {path}" for name, path in machine["folders"].items()]
+    lines += ["", "ready" if machine["ok"] else "not ready: " + "; ".join(machine["problems"])]
     return lines

@@ -15,9 +15,9 @@ from vidtag_cli.commands.console import (
     path_fields,
     printable,
     progress,
+    showing_builds,
     stderr_console,
 )
-from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import (
     DeviceOption,
     EngineOption,
@@ -76,6 +76,7 @@ def eval_command(
     from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.video.probe import probe_video
 
     if truth and len(truth) != len(videos):
         raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
@@ -101,7 +102,7 @@ def eval_command(
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:
-            located = locate_video(video, session, options, progress=_unknown_end(show))
+            located = locate_video(probe_video(video), session, options, progress=_unknown_end(show))
         scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:

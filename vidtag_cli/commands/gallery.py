@@ -128,10 +128,10 @@ def info_command(
 
 
 def _check_choice(**sources: Any) -> None:
-    chosen = [f"--{name}" for name, value in sources.items() if value]
-    if len(chosen) != 1:
+    named = [f"--{name}" for name, value in sources.items() if value]
+    if len(named) != 1:
         names = ", ".join(f"--{name}" for name in sources)
-        raise UsageError(f"{' and '.join(chosen) or 'no source of points'} given: give exactly one of {names}")
+        raise UsageError(f"{' and '.join(named) or 'no source of points'} given: give exactly one of {names}")
 
 
 def _check_companions(

@@ -14,9 +14,9 @@ from vidtag_cli.commands.console import (
     printable,
     progress,
     set_verbosity,
+    showing_builds,
     stderr_console,
 )
-from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import (
     DeviceOption,
     EngineOption,
@@ -190,9 +190,9 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
     console.print(f"vidtag: {name}: {text}" + (f"; {errors} decoding errors, see the report" if errors else ""))
 
 
-def _exit_code(results: list[RunResult | VidtagError], wanted: int, exit_zero_on_abstain: bool) -> int:
+def _exit_code(results: list[RunResult | VidtagError], inputs: int, exit_zero_on_abstain: bool) -> int:
     failed = [result for result in results if isinstance(result, VidtagError)]
-    if failed and wanted == 1:
+    if failed and inputs == 1:
         raise failed[0]
     if failed:
         return SOME_INPUTS_FAILED

@@ -13,9 +13,9 @@ from vidtag_cli.commands.console import (
     output_table,
     path_fields,
     printable,
+    showing_builds,
     stderr_console,
 )
-from vidtag_cli.commands.engine_builds import showing_builds
 from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, ThreadsOption
 from vidtag_cli.errors import ModelError
 
@@ -143,11 +143,11 @@ def compile_command(
                 )  # fmt: skip
             )
     if as_json:
-        engines = [_compiled_fields(each) for each in compiled]
+        engines = [_compiled_fields(graph) for graph in compiled]
         output_json({"name": bundle.name, "engine": engine, "version": library.version, "engines": engines})
     else:
         header = ("GRAPH", "PRECISION", "TARGET", "STATE", "SECONDS", "SIZE_MB", "PEAK_MB", "FILE")
-        output_table(header, [_compiled_cells(each) for each in compiled])
+        output_table(header, [_compiled_cells(graph) for graph in compiled])
 
 
 def _compiled_fields(compiled: CompiledGraph) -> dict[str, Any]:

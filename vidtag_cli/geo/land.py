@@ -50,10 +50,11 @@ def find_country(name: str) -> int:
     Raises UsageError that lists close matches when there is none.
     """
     names = _names_to_index()
-    wanted = _plain(name)
-    if wanted in names:
-        return names[wanted]
-    close = difflib.get_close_matches(wanted, names, n=5, cutoff=0.5) or [key for key in names if wanted in key][:5]
+    plain_name = _plain(name)
+    if plain_name in names:
+        return names[plain_name]
+    close = difflib.get_close_matches(plain_name, names, n=5, cutoff=0.5)
+    close = close or [key for key in names if plain_name in key][:5]
     all_names = country_names()
     suggestions = list(dict.fromkeys(all_names[names[key]] for key in close))
     hint = f"did you mean {', '.join(suggestions)}?" if suggestions else "give the English name, such as Germany"

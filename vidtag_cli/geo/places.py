@@ -35,12 +35,12 @@ def continents_of(latlon_deg: np.ndarray) -> np.ndarray:
         if nearest is not None:
             ashore[row], countries[row] = nearest, country_index(nearest[None])[0]
     names, continent_of_country = _continents()
-    found = continent_of_country[countries]
+    continents = continent_of_country[countries]
     for country, continent, (south, west, north, east) in _parts():
         lat, lon = ashore[:, 0], wrap_longitude_deg(ashore[:, 1])
         lon_inside = (lon >= west) & (lon <= east) if west <= east else (lon >= west) | (lon <= east)
-        found[(countries == country) & (lat >= south) & (lat <= north) & lon_inside] = continent
-    return np.asarray(names)[found]
+        continents[(countries == country) & (lat >= south) & (lat <= north) & lon_inside] = continent
+    return np.asarray(names)[continents]
 
 
 def _nearest_land(latlon_deg: np.ndarray) -> np.ndarray | None:

@@ -82,23 +82,23 @@ def requests_for(
 
 def _check_no_target_is_shared(requests: Sequence[tuple[Path, OutputRequest]]) -> None:
     """Raise UsageError when two inputs have one name and one content, and so one set of outputs."""
-    taken: dict[Path, Path] = {}
+    input_of: dict[Path, Path] = {}
     for path, request in requests:
         for output in request.tracks[:1]:
-            if output in taken:
+            if output in input_of:
                 raise UsageError(
-                    f"{taken[output]} and {path}: the same name and content, so both would be written to {output}: "
+                    f"{input_of[output]} and {path}: the same name and content, so both would be written to {output}: "
                     "name one of them only, or locate each with an --out-dir of its own"
                 )
-            taken[output] = path
+            input_of[output] = path
 
 
 def _format_list(names: str) -> list[str]:
-    chosen = [name.strip().lower() for name in names.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in FORMATS]
-    if unknown or not chosen:
+    formats = [name.strip().lower() for name in names.split(",") if name.strip()]
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
         raise UsageError(f"--format {names}: choose from {', '.join(FORMATS)}")
-    return list(dict.fromkeys(chosen))
+    return list(dict.fromkeys(formats))
 
 
 def _request_in_folder(

@@ -44,8 +44,8 @@ class RadiusTable:
 
     def radii_km(self, doubt: float) -> tuple[float, float]:
         """Return the 50 % and the 95 % radius of a frame."""
-        chosen = bisect.bisect_right(self.edges, doubt)
-        return self.radius50_km[chosen], self.radius95_km[chosen]
+        number = bisect.bisect_right(self.edges, doubt)
+        return self.radius50_km[number], self.radius95_km[number]
 
 
 @dataclass(frozen=True, slots=True)

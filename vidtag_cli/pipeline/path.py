@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vidtag_cli.gallery.posterior import point_mass
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, unit_vector
 from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
-from vidtag_cli.pipeline.pace import frames_per_step
-from vidtag_cli.pipeline.uncertainty import SearchedPoints, merge_places
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.uncertainty import merge_places, rank_points, strangeness, unit_rows
+from vidtag_cli.pipeline.windows import EmbeddedFrames, frames_per_step
 from vidtag_cli.track import Candidate, Track, TrackPoint
 
 MAX_SPEED_KM_H = 250.0
@@ -33,7 +36,7 @@ class PathRule:
     With ``radii``, measured at this speed, a frame's circles go by its doubt. Without, they are its own, widened by how
     far the path moves it. Beyond ``max_radius50_km`` or ``max_radius95_km`` a frame abstains. ``step_s`` is the time
     between two frames of the model's pace: frames that are closer count for less, so that a second of video says as
-    much, however many of its frames are taken.
+    much, however many of its frames are analysed.
     """
 
     max_speed_km_h: float
@@ -47,12 +50,63 @@ class PathRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPath:
-    """The likeliest path: ``chosen`` (T,) int64 index of each frame's point, and ``doubt`` (T,) float64 in [0, 1], the
-    share of all paths, each weighted by its probability, that pass farther than a place from it.
+    """The likeliest path: ``point_index`` (T,) int64, which of its points every frame is at, and ``doubt`` (T,) float64
+    in [0, 1], the share of all paths, weighted by their probabilities, that pass farther than a place from it.
     """
 
-    chosen: np.ndarray
+    point_index: np.ndarray
     doubt: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchedPoints:
+    """The gallery points nearest to frames, best first: ``indices`` (T, K) int32, cosines ``scores`` (T, K) float32,
+    their ``masses`` (T, K) float32 of the posterior, ``is_known`` (T,) whether the frame is of the kind the model
+    knows, with enough others around it, and ``agrees`` (T,) whether these others say about the same.
+    """
+
+    indices: np.ndarray
+    scores: np.ndarray
+    masses: np.ndarray
+    is_known: np.ndarray
+    agrees: np.ndarray
+
+    @classmethod
+    def join(cls, parts: Sequence[SearchedPoints]) -> SearchedPoints:
+        """Return the points of consecutive frames; without any part, of no frame."""
+        if not parts:
+            nothing = np.zeros((0, 1), np.float32)
+            return cls(nothing.astype(np.int32), nothing, nothing, np.zeros(0, bool), np.zeros(0, bool))
+        return cls(
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.masses for part in parts]),
+            np.concatenate([part.is_known for part in parts]),
+            np.concatenate([part.agrees for part in parts]),
+        )
+
+
+def search_for_path(session: Session, embedded: EmbeddedFrames) -> SearchedPoints:
+    """Return what a path through consecutive frames is chosen from: the points that Phase I finds for each of them.
+
+    GeoRefiner has looked at the places of the other frames already, and a path would count them twice.
+    """
+    rule, outputs = session.rule, embedded.outputs
+    path = rule.path if isinstance(rule, UncertaintyRule) else None
+    scale = rule.posterior_scale if path is None else path.posterior_scale
+    scores, indices, summary = rank_points(session, unit_rows(outputs["first_embedding"]), scale)
+    masses = point_mass(session.gallery, scores, indices, scale, summary.log_partition)
+    disagreement_km = outputs["disagreement_km"]
+    is_known = [
+        strangeness(rule, facts.spread_levels, *doubt) is None
+        for facts, *doubt in zip(
+            embedded.facts, outputs["domain_distance"].tolist(), disagreement_km.tolist(), strict=True
+        )
+    ]
+    agrees = np.ones(len(is_known), bool)
+    if isinstance(rule, UncertaintyRule):
+        agrees = disagreement_km <= rule.max_disagreement_km
+    return SearchedPoints(indices.astype(np.int32), scores, masses.astype(np.float32), np.array(is_known, bool), agrees)
 
 
 def plausible_speed_km_h(rule: UncertaintyRule | UncalibratedRule) -> float:
@@ -97,7 +151,7 @@ def smooth_track(
         times_s = np.array([points[number].media_time_s for number in taking_part])
         path = decode_path(latlon, searched.masses[taking_part] ** share, times_s, rule)
         for row, number in enumerate(taking_part.tolist()):
-            places = _candidates(latlon[row], searched, number, rule, int(path.chosen[row]), top_k)
+            places = _candidates(latlon[row], searched, number, rule, int(path.point_index[row]), top_k)
             if rule.radii is not None and searched.agrees[number]:
                 doubt = float(path.doubt[row])
                 points[number] = _measured(points[number], places, doubt, rule.radii, rule.max_radius95_km)
@@ -127,20 +181,20 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
         came_from[t] = total.argmax(axis=0)
         best = total.max(axis=0) + gain[t]
         forward[t] = _normalized(np.log(forward[t - 1] @ np.exp(-cost)) + gain[t])
-    chosen = np.empty(frames, np.int64)
+    point_index = np.empty(frames, np.int64)
     doubt = np.empty(frames)
-    chosen[-1] = best.argmax()
+    point_index[-1] = best.argmax()
     later = np.ones(count)  # likelihood of all that follows, from each place
     for t in range(frames - 1, -1, -1):
         if t < frames - 1:
-            chosen[t] = came_from[t + 1, chosen[t + 1]]
+            point_index[t] = came_from[t + 1, point_index[t + 1]]
             cost = _step_costs(vectors[t], vectors[t + 1], times_s[t + 1] - times_s[t], rule)
             later = np.exp(-cost) @ (later * _normalized(gain[t + 1]))
             later /= later.max()
         share = forward[t] * later
-        is_elsewhere = _distances_km(vectors[t], vectors[t, chosen[t], None])[:, 0] > rule.place_radius_km
+        is_elsewhere = _distances_km(vectors[t], vectors[t, point_index[t], None])[:, 0] > rule.place_radius_km
         doubt[t] = share[is_elsewhere].sum() / share.sum()
-    return DecodedPath(chosen, doubt)
+    return DecodedPath(point_index, doubt)
 
 
 def _distances_km(here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -159,14 +213,14 @@ def _normalized(logarithms: np.ndarray) -> np.ndarray:
 
 
 def _candidates(
-    latlon_deg: np.ndarray, searched: SearchedPoints, number: int, rule: PathRule, chosen: int, top_k: int
+    latlon_deg: np.ndarray, searched: SearchedPoints, number: int, rule: PathRule, point_index: int, top_k: int
 ) -> list[Candidate]:
     """Return the place the path takes, and after it the frame's own, best first: ``top_k`` in all."""
     scores, masses = searched.scores[number], searched.masses[number]
-    taken = latlon_deg[chosen]
-    is_near = haversine_km(taken, latlon_deg) <= rule.place_radius_km
-    lat_deg, lon_deg = (float(value) for value in taken)
-    path_place = Candidate(lat_deg, lon_deg, float(scores[chosen]), min(1.0, float(masses[is_near].sum())))
+    path_latlon_deg = latlon_deg[point_index]
+    is_near = haversine_km(path_latlon_deg, latlon_deg) <= rule.place_radius_km
+    lat_deg, lon_deg = (float(value) for value in path_latlon_deg)
+    path_place = Candidate(lat_deg, lon_deg, float(scores[point_index]), min(1.0, float(masses[is_near].sum())))
     others = merge_places(latlon_deg[~is_near], scores[~is_near], masses[~is_near], rule.place_radius_km)
     return [path_place, *others][: max(1, top_k)]
 

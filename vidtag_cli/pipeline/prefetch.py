@@ -17,14 +17,14 @@ _RETRY_S = 0.2
 def run_ahead(items: Generator[Item, None, None], depth: int = 1) -> Iterator[Iterator[Item]]:
     """Yield an iterator over ``items`` that are made in another thread, at most ``depth`` of them waiting.
 
-    Order is kept. What the generator raises is raised where its next item would have been taken. Leaving the ``with``
+    Order is kept. What the generator raises is raised where its next item would have come. Leaving the ``with``
     block, for whatever reason, stops the generator before its next item, closes it in its own thread, so that its
     ``finally`` blocks run, and waits for that.
     """
     worker = _Worker(items, depth)
     worker.start()
     try:
-        yield worker.taken()
+        yield worker.items()
     finally:
         worker.stop()
 
@@ -44,7 +44,7 @@ class _Worker(Generic[Item]):
         self._stopping.set()
         self._thread.join()
 
-    def taken(self) -> Iterator[Item]:
+    def items(self) -> Iterator[Item]:
         while (ready := self._ready.get()) is not None:
             yield ready[0]
         if self._failure is not None:
@@ -58,7 +58,7 @@ class _Worker(Generic[Item]):
                 if self._stopping.is_set():
                     break
             self._items.close()
-        except BaseException as error:  # noqa: BLE001  raised again where the items are taken
+        except BaseException as error:  # noqa: BLE001  raised again where the next item is asked for
             self._failure = error
         self._put(None)
 

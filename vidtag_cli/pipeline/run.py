@@ -78,15 +78,15 @@ def check_request(path: Path, request: OutputRequest) -> None:
 
 def _check_distinct(request: OutputRequest) -> None:
     """Raise UsageError when two outputs are one file: the later would replace the earlier, whose hash is recorded."""
-    taken: dict[str, Path] = {}
+    output_at: dict[str, Path] = {}
     for output in (*request.tracks, *(() if request.report is None else (request.report,))):
         is_stdout = str(output) == STDOUT
         if not is_stdout and is_stream(output):
             continue  # a pipe or a device takes one document after another
         target = STDOUT if is_stdout else os.path.realpath(output)
-        if target in taken:
-            raise UsageError(f"{taken[target]} and {output}: two outputs in one place: give each a name of its own")
-        taken[target] = output
+        if target in output_at:
+            raise UsageError(f"{output_at[target]} and {output}: two outputs in one place: give each a name of its own")
+        output_at[target] = output
 
 
 def _write_output(located: LocateResult, output: Path, request: OutputRequest) -> WrittenFile:
@@ -117,7 +117,7 @@ def run_input(
     video = probe_video(path)
     begin_s = video.start_time_s or 0.0
     located = locate_video(
-        path,
+        video,
         session,
         options,
         time_basis=choose_time_basis(video, start_time),

@@ -47,8 +47,8 @@ def truth_beside(video: Path) -> Path:
     for candidate in candidates:
         if os.path.isfile(candidate):  # False for a name that is too long, where Path.is_file raises
             return candidate
-    wanted = ", ".join(candidate.name for candidate in candidates)
-    raise InputError(f"{video}: no true track beside it ({wanted}): name it with --truth")
+    names = ", ".join(candidate.name for candidate in candidates)
+    raise InputError(f"{video}: no true track beside it ({names}): name it with --truth")
 
 
 def score_track(

@@ -34,7 +34,7 @@ class Session:
     """
 
     bundle: ModelBundle
-    engines: dict[str, Engine]
+    engines: Mapping[str, Engine]
     gallery: Gallery
     embed_places: Embed
     domain: DomainModel | None

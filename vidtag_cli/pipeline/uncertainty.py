@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass
-from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.gallery.blocks import score_blocks
+from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_with_posterior
+from vidtag_cli.gallery.rescoring import rescore_points
+from vidtag_cli.gallery.search import checked_queries
+from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule
-from vidtag_cli.pipeline.credible_radius import credible_radii_km
-from vidtag_cli.pipeline.ranking import rank_points
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.windows import Outputs
+from vidtag_cli.pipeline.windows import EmbeddedFrames
 from vidtag_cli.track import Candidate, TrackPoint
-from vidtag_cli.video.batches import TakenFrame
+from vidtag_cli.video.batches import FrameFacts
 
-QUERIES_AT_ONCE = 64
+SEARCHED_POINTS = 128
+"""Gallery points looked at for each frame; neighbours among them are merged into places."""
 
 MIN_FRAMES_TO_AGREE = 4
 
@@ -28,100 +31,54 @@ BLANK_SPREAD_LEVELS = 2.0
 The darkest of the real clips at hand have 8 levels, in a fade 2.7.
 """
 
+FARTHEST_KM = float(np.pi * EARTH_RADIUS_KM)
 
-def estimate_points(session: Session, outputs: Outputs, taken: Sequence[TakenFrame], top_k: int) -> list[TrackPoint]:
-    """Return the estimates of consecutive frames, the first of ``taken``, from the blended ``outputs`` of their
-    windows.
-    """
-    embedding = _unit_rows(outputs["refined_embedding"])
-    points: list[TrackPoint] = []
-    for begin in range(0, len(embedding), QUERIES_AT_ONCE):
-        chosen = slice(begin, begin + QUERIES_AT_ONCE)
-        queries = embedding[chosen]
-        scores, indices, summary = rank_points(session, queries, session.rule.posterior_scale)
-        masses = point_mass(session.gallery, scores, indices, session.rule.posterior_scale, summary.log_partition)
-        radii_km = _radii_km(session, queries, indices[:, 0], summary)
-        for row in range(len(queries)):
-            places = merge_places(
-                session.gallery.latlon_deg[indices[row]], scores[row], masses[row], session.rule.place_radius_km
-            )
-            doubt = FrameDoubt(
-                taken[begin + row].spread_levels,
-                float(outputs["domain_distance"][begin + row]),
-                float(outputs["disagreement_km"][begin + row]),
-                float(radii_km[row, 0]),
-                float(radii_km[row, 1]),
-            )
-            points.append(_estimate(session.rule, taken[begin + row], places[:top_k], doubt))
+_EDGES_KM = np.geomspace(0.1, FARTHEST_KM, 1227)
+"""Distances are counted in bins one per cent wide, so memory is the same for every gallery and posterior."""
+
+_NEGLIGIBLE_LOG_MASS = -25.0
+"""Points with less mass (1e-11) are not measured: ten million of them would add up to a ten-thousandth."""
+
+
+def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> list[TrackPoint]:
+    """Return the estimates of consecutive frames, from one search through the gallery."""
+    rule, gallery, outputs = session.rule, session.gallery, embedded.outputs
+    queries = unit_rows(outputs["refined_embedding"])
+    scores, indices, summary = rank_points(session, queries, rule.posterior_scale)
+    masses = point_mass(gallery, scores, indices, rule.posterior_scale, summary.log_partition)
+    radii_km = _radii_km(session, queries, indices[:, 0], summary)
+    points = []
+    for row, facts in enumerate(embedded.facts):
+        places = merge_places(gallery.latlon_deg[indices[row]], scores[row], masses[row], rule.place_radius_km)
+        doubt = FrameDoubt(
+            facts.spread_levels,
+            float(outputs["domain_distance"][row]),
+            float(outputs["disagreement_km"][row]),
+            *radii_km[row].tolist(),
+        )
+        points.append(_estimate(rule, facts, places[:top_k], doubt))
     return points
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SearchedPoints:
-    """The gallery points nearest to frames, best first: ``indices`` (T, K) int32, cosines ``scores`` (T, K) float32,
-    their ``masses`` (T, K) float32 of the posterior, ``is_known`` (T,) whether the frame is of the kind the model
-    knows, with enough others around it, and ``agrees`` (T,) whether these others say about the same.
-    """
-
-    indices: np.ndarray
-    scores: np.ndarray
-    masses: np.ndarray
-    is_known: np.ndarray
-    agrees: np.ndarray
-
-    @classmethod
-    def join(cls, parts: Sequence[SearchedPoints]) -> SearchedPoints:
-        """Return the points of consecutive frames; without any part, of no frame."""
-        if not parts:
-            nothing = np.zeros((0, 1), np.float32)
-            return cls(nothing.astype(np.int32), nothing, nothing, np.zeros(0, bool), np.zeros(0, bool))
-        return cls(
-            np.concatenate([part.indices for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.masses for part in parts]),
-            np.concatenate([part.is_known for part in parts]),
-            np.concatenate([part.agrees for part in parts]),
-        )
-
-
-def search_for_path(session: Session, outputs: Outputs, taken: Sequence[TakenFrame]) -> SearchedPoints:
-    """Return what a path through consecutive frames is chosen from: the points that Phase I finds for each of them.
-
-    GeoRefiner has looked at the places of the other frames already, and a path would count them twice.
-    """
-    rule, gallery = session.rule, session.gallery
-    path = rule.path if isinstance(rule, UncertaintyRule) else None
-    scale = rule.posterior_scale if path is None else path.posterior_scale
-    embedding = _unit_rows(outputs["first_embedding"])
-    parts = []
-    for begin in range(0, len(embedding), QUERIES_AT_ONCE):
-        chosen = slice(begin, begin + QUERIES_AT_ONCE)
-        scores, indices, summary = rank_points(session, embedding[chosen], scale)
-        masses = point_mass(gallery, scores, indices, scale, summary.log_partition)
-        known = [
-            _strangeness(rule, frame.spread_levels, float(distance), float(disagreement_km)) is None
-            for frame, distance, disagreement_km in zip(
-                taken[chosen], outputs["domain_distance"][chosen], outputs["disagreement_km"][chosen], strict=True
-            )
-        ]
-        agrees = np.ones(len(known), bool)
-        if isinstance(rule, UncertaintyRule):
-            agrees = outputs["disagreement_km"][chosen] <= rule.max_disagreement_km
-        parts.append(
-            SearchedPoints(indices.astype(np.int32), scores, masses.astype(np.float32), np.array(known), agrees)
-        )
-    return SearchedPoints.join(parts)
-
-
-def _unit_rows(embedding: np.ndarray) -> np.ndarray:
+def unit_rows(embedding: np.ndarray) -> np.ndarray:
     """Return unit vectors: a weighted mean of unit vectors from several windows is shorter than one."""
     unit: np.ndarray = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
     return unit
 
 
-def posterior_radius_km(summary: PosteriorSummary) -> np.ndarray:
-    """Return (N,) the radius of a disc as large as the posterior's effective area."""
-    return np.sqrt(summary.effective_area_km2 / np.pi)
+def rank_points(
+    session: Session, queries: np.ndarray, posterior_scale: float
+) -> tuple[np.ndarray, np.ndarray, PosteriorSummary]:
+    """Return cosines (N, k) float32, best first, and indices (N, k) int64 of the points nearest to the embeddings of
+    frames (N, E), and the summary of their posteriors; k is ``SEARCHED_POINTS``, or the points there are.
+
+    A model that sees each frame by itself gives single gallery points, as the package it comes from does, so their
+    order is that of float32. A ``vidtag`` bundle's radii were calibrated on the stored embeddings and go by these.
+    """
+    scores, indices, summary = search_with_posterior(session.gallery, queries, SEARCHED_POINTS, posterior_scale)
+    if session.bundle.kind == "geoclip":
+        scores, indices = rescore_points(session.gallery, queries, indices, session.embed_places)
+    return scores, indices, summary
 
 
 def merge_places(
@@ -146,30 +103,40 @@ def merge_places(
     return places
 
 
-@dataclass(frozen=True, slots=True)
-class FrameDoubt:
-    """What speaks against a frame's estimate: pictures that are blank or strange, neighbours that say otherwise, a wide
-    posterior.
+def posterior_radius_km(summary: PosteriorSummary) -> np.ndarray:
+    """Return (N,) the radius of a disc as large as the posterior's effective area."""
+    return np.sqrt(summary.effective_area_km2 / np.pi)
+
+
+def credible_radii_km(
+    gallery: Gallery,
+    queries: np.ndarray,
+    centres_latlon_deg: np.ndarray,
+    logit_scale: float,
+    log_partition: np.ndarray,
+    shares: Sequence[float],
+) -> np.ndarray:
+    """Return (N, len(shares)) kilometres: the circles around centres (N, 2) that hold these shares of the posteriors.
+
+    ``log_partition`` (N,) is that of :func:`~vidtag_cli.gallery.posterior.summarize_posterior`. A point's mass counts
+    as inside when all of the area it stands for is, taken as a disc: a single point is no position without extent.
+    Radii are rounded up, by at most one per cent.
     """
-
-    spread_levels: float
-    domain_distance: float
-    disagreement_km: float
-    radius50_km: float
-    radius95_km: float
-
-
-def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
-    """Return for each place (T, 2) of a window's frames the median distance to the places of the other frames.
-
-    Infinite when there are fewer than ``MIN_FRAMES_TO_AGREE``: a few frames cannot vouch for each other.
-    """
-    count = len(latlon_deg)
-    if count < MIN_FRAMES_TO_AGREE:
-        return np.full(count, np.inf, np.float32)
-    distance_km = np.asarray(haversine_km(latlon_deg[:, None], latlon_deg[None]))
-    others = distance_km[~np.eye(count, dtype=bool)].reshape(count, count - 1)
-    return np.median(others, axis=1).astype(np.float32)
+    queries = checked_queries(gallery, queries)
+    log_area = gallery.log_cell_area()
+    extent_km = np.sqrt(np.exp(log_area) / np.pi)
+    mass = np.zeros((len(queries), len(_EDGES_KM)))
+    for start, scores in score_blocks(gallery, queries):
+        stop = start + scores.shape[1]
+        log_mass = scores * logit_scale + log_area[start:stop] - log_partition[:, None]
+        for row, centre in enumerate(centres_latlon_deg):
+            heavy = np.flatnonzero(log_mass[row] > _NEGLIGIBLE_LOG_MASS)
+            reach_km = haversine_km(centre, gallery.latlon_deg[start:stop][heavy]) + extent_km[start:stop][heavy]
+            bins = np.searchsorted(_EDGES_KM, np.minimum(reach_km, FARTHEST_KM))
+            mass[row] += np.bincount(bins, np.exp(log_mass[row, heavy]), minlength=len(_EDGES_KM))
+    inside = np.cumsum(mass, axis=1)
+    inside /= inside[:, -1:]
+    return np.stack([_EDGES_KM[(inside >= share).argmax(axis=1)] for share in shares], axis=-1)
 
 
 def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: PosteriorSummary) -> np.ndarray:
@@ -185,7 +152,33 @@ def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: 
     )
 
 
-def _strangeness(
+def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return for each place (T, 2) of a window's frames the median distance to the places of the other frames.
+
+    Infinite when there are fewer than ``MIN_FRAMES_TO_AGREE``: a few frames cannot vouch for each other.
+    """
+    count = len(latlon_deg)
+    if count < MIN_FRAMES_TO_AGREE:
+        return np.full(count, np.inf, np.float32)
+    distance_km = np.asarray(haversine_km(latlon_deg[:, None], latlon_deg[None]))
+    others = distance_km[~np.eye(count, dtype=bool)].reshape(count, count - 1)
+    return np.median(others, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameDoubt:
+    """What speaks against a frame's estimate: pictures that are blank or strange, neighbours that say otherwise, a wide
+    posterior.
+    """
+
+    spread_levels: float
+    domain_distance: float
+    disagreement_km: float
+    radius50_km: float
+    radius95_km: float
+
+
+def strangeness(
     rule: UncertaintyRule | UncalibratedRule, spread_levels: float, domain_distance: float, disagreement_km: float
 ) -> str | None:
     """Return why nothing the model says of a frame counts, or None."""
@@ -201,9 +194,9 @@ def _strangeness(
 
 
 def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt) -> str | None:
-    strangeness = _strangeness(rule, doubt.spread_levels, doubt.domain_distance, doubt.disagreement_km)
-    if strangeness is not None:
-        return strangeness
+    strange = strangeness(rule, doubt.spread_levels, doubt.domain_distance, doubt.disagreement_km)
+    if strange is not None:
+        return strange
     if isinstance(rule, UncalibratedRule):
         return _reason_without_calibration(rule, doubt)
     if doubt.disagreement_km > rule.max_disagreement_km:
@@ -222,14 +215,13 @@ def _reason_without_calibration(rule: UncalibratedRule, doubt: FrameDoubt) -> st
 
 
 def _estimate(
-    rule: UncertaintyRule | UncalibratedRule, taken: TakenFrame, places: list[Candidate], doubt: FrameDoubt
+    rule: UncertaintyRule | UncalibratedRule, facts: FrameFacts, places: list[Candidate], doubt: FrameDoubt
 ) -> TrackPoint:
-    index, time_s, shot, _ = taken
     reason = _abstain_reason(rule, doubt)
     if reason is not None:
-        return TrackPoint(index, time_s, "abstained", abstain_reason=reason, shot=shot)
+        return TrackPoint(facts.source_index, facts.media_time_s, "abstained", abstain_reason=reason, shot=facts.shot)
     best = places[0]
     return TrackPoint(
-        index, time_s, "ok", best.lat_deg, best.lon_deg, 1000.0 * doubt.radius50_km, 1000.0 * doubt.radius95_km,
-        best.probability, tuple(places), shot=shot,
+        facts.source_index, facts.media_time_s, "ok", best.lat_deg, best.lon_deg,
+        1000.0 * doubt.radius50_km, 1000.0 * doubt.radius95_km, best.probability, tuple(places), shot=facts.shot,
     )  # fmt: skip

@@ -1,19 +1,21 @@
-"""Consecutive frames as one array, without a copy where they already lie next to each other."""
+"""Consecutive frames as one array, without a copy where they already lie next to each other; and facts of frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from vidtag_cli.video.decode import Frame
 
 
-class TakenFrame(NamedTuple):
-    """What is known of a frame without a model: its number in its video, from 0, its media time in seconds, the number
-    of its shot, from 0, and how much its pixels differ from each other, in levels of 0 to 255.
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """What is known of a frame without a model, and travels with whatever a model makes of it.
+
+    ``source_index`` is its number in its video and ``shot`` that of its shot, both from 0; ``media_time_s`` its
+    presentation time in seconds; ``spread_levels`` how much its pixels differ from each other, in levels of 0 to 255.
     """
 
     source_index: int
@@ -24,19 +26,10 @@ class TakenFrame(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==
 class FrameBatch:
-    """Consecutive frames in use: pixels (n, H, W, 3) uint8 RGB, and for each its media time, its number in the video
-    and that of its shot.
-    """
+    """Consecutive frames in use: pixels ``frames_rgb`` (n, H, W, 3) uint8 RGB, and the facts of the n frames."""
 
     frames_rgb: np.ndarray
-    media_time_s: tuple[float, ...]
-    source_index: tuple[int, ...]
-    shot: tuple[int, ...]
-
-    def taken(self) -> list[TakenFrame]:
-        """Return what is known of each frame without a model."""
-        columns = self.source_index, self.media_time_s, self.shot, spread_levels(self.frames_rgb).tolist()
-        return [TakenFrame(*frame) for frame in zip(*columns, strict=True)]
+    facts: tuple[FrameFacts, ...]
 
 
 def frame_batches(frames: Iterable[Frame], batch_frames: int) -> Iterator[FrameBatch]:
@@ -45,14 +38,14 @@ def frame_batches(frames: Iterable[Frame], batch_frames: int) -> Iterator[FrameB
     A VideoDecoder with ``block_frames`` equal to ``batch_frames`` gives views of its own memory, except where a frame
     was left out in between.
     """
-    taken: list[Frame] = []
+    waiting: list[Frame] = []
     for frame in frames:
-        taken.append(frame)
-        if len(taken) == batch_frames:
-            yield _batch(taken)
-            taken = []
-    if taken:
-        yield _batch(taken)
+        waiting.append(frame)
+        if len(waiting) == batch_frames:
+            yield _batch(waiting)
+            waiting = []
+    if waiting:
+        yield _batch(waiting)
 
 
 def spread_levels(frames_rgb: np.ndarray) -> np.ndarray:
@@ -79,12 +72,12 @@ def stacked(frames_rgb: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _batch(frames: Sequence[Frame]) -> FrameBatch:
-    return FrameBatch(
-        stacked([frame.rgb for frame in frames]),
-        tuple(frame.media_time_s for frame in frames),
-        tuple(frame.source_index for frame in frames),
-        tuple(frame.shot for frame in frames),
+    frames_rgb = stacked([frame.rgb for frame in frames])
+    facts = (
+        FrameFacts(frame.source_index, frame.media_time_s, frame.shot, spread)
+        for frame, spread in zip(frames, spread_levels(frames_rgb).tolist(), strict=True)
     )
+    return FrameBatch(frames_rgb, tuple(facts))
 
 
 def _address(array: np.ndarray) -> int:

@@ -1,27 +1,22 @@
-"""Putting a file in its place whole or not at all, and never over something that must stay."""
+"""Outputs of a run: what may be written where, how a refusal reads, and descriptors and pipes in place of files."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from vidtag_cli.errors import OutputError
-
-Content = bytes | Callable[[BinaryIO], None]
-"""The bytes of a file, or a function that writes them."""
+from vidtag_cli.files import Content, create_file, replace_file
 
 STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 DESCRIPTOR_PATH = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 
-# File systems without hard links (FAT and exFAT on evidence sticks, some network shares) answer with one of these.
-NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 NOT_PERMITTED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -116,64 +111,17 @@ def _write_stream(path: str | Path, content: Content) -> None:
 
 
 def _write_content(stream: BinaryIO, content: Content) -> None:
-    if isinstance(content, bytes):
+    if isinstance(content, (bytes, memoryview)):
         stream.write(content)
     else:
         content(stream)
 
 
 def _write_regular_file(target: Path, content: Content, force: bool) -> None:
-    # A short name of its own: the target's name may already be as long as the file system allows.
-    temporary = target.parent / f".vidtag-{secrets.token_hex(8)}.part"
-    try:
-        _write_new_file(temporary, content, _kept_mode(target) if force else None)
-        if force:
-            os.replace(temporary, target)
-        else:
-            _link_new(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-
-
-def _kept_mode(target: Path) -> int | None:
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        return None
-
-
-def _write_new_file(temporary: Path, content: Content, mode: int | None) -> None:
-    file_descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with os.fdopen(file_descriptor, "wb") as stream:
-        if mode is not None:
-            os.fchmod(stream.fileno(), mode)
-        _write_content(stream, content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _link_new(temporary: Path, target: Path) -> None:
-    try:
-        os.link(temporary, target)
-    except OSError as error:
-        if error.errno not in NO_HARD_LINKS:
-            raise
-        # The exclusive creation decides who owns the name, so replacing our own empty file overwrites nobody's.
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        os.replace(temporary, target)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some network file systems cannot flush a folder; the file itself is on the disk already.
-        if error.errno != errno.EINVAL:
-            raise
-    finally:
-        os.close(descriptor)
+    if force:
+        replace_file(target, content)
+    else:
+        create_file(target, content)
 
 
 def _explain(path: str | Path, error: OSError) -> NoReturn:

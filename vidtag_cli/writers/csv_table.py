@@ -10,8 +10,14 @@ import csv
 import io
 
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.coordinates import degree_text, written_latlon
-from vidtag_cli.writers.text import confidence_text, instant_text, media_time_text, radius_text
+from vidtag_cli.writers.values import (
+    confidence_text,
+    degree_text,
+    instant_text,
+    media_time_text,
+    radius_text,
+    written_latlon,
+)
 
 COLUMNS = ("frame", "offset_s", "time_utc", "lat", "lon", "radius50_m", "radius95_m", "confidence", "shot")
 

@@ -7,23 +7,32 @@ GIS programs take such a collection for a point layer and drop the line.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from vidtag_cli.geo.antimeridian import bounding_box
+import numpy as np
+
+from vidtag_cli.geo.antimeridian import bounding_box, split_line_at_antimeridian
+from vidtag_cli.geo.sphere import wrap_longitude_deg
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.coordinates import COORDINATE_DECIMALS, written_latlon
-from vidtag_cli.writers.geojson_line import line_feature
-from vidtag_cli.writers.provenance import generator_text, limitations_of, source_text
-from vidtag_cli.writers.text import (
+from vidtag_cli.writers.names import legal_text
+from vidtag_cli.writers.values import (
     CONFIDENCE_DECIMALS,
+    COORDINATE_DECIMALS,
     MEDIA_TIME_DECIMALS,
     RADIUS_DECIMALS,
+    generator_text,
     instant_text,
-    legal_text,
+    limitations_of,
     rounded,
+    source_text,
+    written_latlon,
 )
 
 Shape = Literal["point", "line"]
+
+SAME_PLACE_DEG = 1e-8
+"""Wrapping moves a longitude by rounding errors of 1e-13; written positions that differ do so by at least 1e-6."""
 
 
 def render_geojson(track: Track, shape: Shape = "point") -> bytes:
@@ -35,7 +44,7 @@ def render_geojson(track: Track, shape: Shape = "point") -> bytes:
     located = track.located()
     if located:
         head["bbox"] = [round(float(edge), COORDINATE_DECIMALS) for edge in bounding_box(written_latlon(located))]
-    features = [line_feature(track)] if shape == "line" else _point_features(track)
+    features = [_line_feature(track)] if shape == "line" else _point_features(track)
     lines = ",\n".join(_json_text(feature) for feature in features)
     return f'{_json_text(head)[:-1]},"features":[\n{lines}\n]}}\n'.encode()
 
@@ -93,3 +102,75 @@ def _properties(track: Track, point: TrackPoint) -> dict[str, Any]:
     if point.abstain_reason is not None:
         properties["abstain_reason"] = legal_text(point.abstain_reason)
     return properties
+
+
+def _line_feature(track: Track) -> dict[str, Any]:
+    """Return one Feature whose ``coordinateProperties`` run beside the vertices, nested like the coordinates.
+
+    A vertex computed on the antimeridian is no estimate: its values are null. An estimate alone between abstentions
+    has no line; its frame is listed in ``frames_without_line``. With no line at all the geometry is null.
+    """
+    lines: list[list[list[float]]] = []
+    vertex_points: list[list[TrackPoint | None]] = []
+    alone: list[int] = []
+    for run in track.runs():
+        if len(run) == 1:
+            alone.append(int(run[0].frame_index))
+            continue
+        latlon_deg = written_latlon(run)
+        parts = [part for part in split_line_at_antimeridian(latlon_deg) if len(part) > 1]
+        lines += [_coordinates(part) for part in parts]
+        vertex_points += _points_of_vertices(run, latlon_deg, parts)
+    geometry = {"type": "MultiLineString", "coordinates": lines} if lines else None
+    properties = {
+        "frames_without_line": alone,
+        "coordinateProperties": _coordinate_properties(track, vertex_points),
+    }
+    return {"type": "Feature", "id": "track", "geometry": geometry, "properties": properties}
+
+
+def _coordinates(part_latlon_deg: np.ndarray) -> list[list[float]]:
+    return [[lon, lat] for lat, lon in np.round(part_latlon_deg, COORDINATE_DECIMALS).tolist()]
+
+
+def _points_of_vertices(
+    run: Sequence[TrackPoint], latlon_deg: np.ndarray, parts: Sequence[np.ndarray]
+) -> list[list[TrackPoint | None]]:
+    """Return for every vertex of every part its estimate, or None for a computed crossing."""
+    position = 0
+    nested: list[list[TrackPoint | None]] = []
+    for part in parts:
+        row: list[TrackPoint | None] = []
+        for vertex in part:
+            is_estimate = position < len(run) and _is_same_place(vertex, latlon_deg[position])
+            row.append(run[position] if is_estimate else None)
+            position += is_estimate
+        nested.append(row)
+    return nested
+
+
+def _is_same_place(vertex_latlon_deg: np.ndarray, latlon_deg: np.ndarray) -> bool:
+    # -180 and 180 are one meridian: the cut writes an estimate that lies on it with the sign of its side.
+    lat_step, lon_step = vertex_latlon_deg - latlon_deg
+    return abs(lat_step) < SAME_PLACE_DEG and abs(wrap_longitude_deg(lon_step)) < SAME_PLACE_DEG
+
+
+def _coordinate_properties(track: Track, nested: Sequence[Sequence[TrackPoint | None]]) -> dict[str, Any]:
+    def rows(value_of: Callable[[TrackPoint], object]) -> list[list[object]]:
+        return [[None if point is None else value_of(point) for point in row] for row in nested]
+
+    values = {
+        "frame": rows(lambda point: int(point.frame_index)),
+        "media_time_s": rows(lambda point: round(float(point.media_time_s), MEDIA_TIME_DECIMALS)),
+        "radius95_m": rows(lambda point: rounded(point.radius95_m, RADIUS_DECIMALS)),
+        "confidence": rows(lambda point: rounded(point.confidence, CONFIDENCE_DECIMALS)),
+        "shot": rows(lambda point: int(point.shot)),
+    }
+    if track.time_basis.start_time_utc is not None:
+        values["times"] = rows(lambda point: _time(track, point))
+    return values
+
+
+def _time(track: Track, point: TrackPoint) -> str | None:
+    instant = track.time_utc(point)
+    return None if instant is None else instant_text(instant)

@@ -11,9 +11,20 @@ import math
 from lxml import etree
 
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.coordinates import TrackPart, degree_text, track_parts
-from vidtag_cli.writers.provenance import generator_text, source_text, statements_of, time_basis_text
-from vidtag_cli.writers.text import confidence_text, instant_text, legal_text, media_time_text, radius_text
+from vidtag_cli.writers.names import legal_text
+from vidtag_cli.writers.values import (
+    TrackPart,
+    confidence_text,
+    degree_text,
+    generator_text,
+    instant_text,
+    media_time_text,
+    radius_text,
+    source_text,
+    statements_of,
+    time_basis_text,
+    track_parts,
+)
 from vidtag_cli.writers.xml_tree import append_text, document_bytes, root_element
 
 GPX_NAMESPACE = "http://www.topografix.com/GPX/1/1"

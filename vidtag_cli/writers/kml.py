@@ -8,19 +8,67 @@ opened. Abstentions leave a gap between tracks; an empty ``gx:coord`` is permitt
 from __future__ import annotations
 
 import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 from lxml import etree
 
-from vidtag_cli.geo.antimeridian import split_line_at_antimeridian
+from vidtag_cli.geo.antimeridian import split_line_at_antimeridian, split_ring_at_antimeridian
+from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, geodesic_circle
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.coordinates import degree_text, track_parts, written_latlon
-from vidtag_cli.writers.kml_namespace import GX_NAMESPACE, KML, KML_NAMESPACE
-from vidtag_cli.writers.kml_ring import append_ring
-from vidtag_cli.writers.kml_style import append_styles, style_url
-from vidtag_cli.writers.kml_track import append_multi_track, append_schema
-from vidtag_cli.writers.provenance import generator_text, statements_of
-from vidtag_cli.writers.text import confidence_text, instant_text, legal_text, media_time_text, radius_text
+from vidtag_cli.writers.names import legal_text
+from vidtag_cli.writers.values import (
+    TrackPart,
+    confidence_text,
+    degree_text,
+    generator_text,
+    instant_text,
+    media_time_text,
+    radius_text,
+    statements_of,
+    track_parts,
+    written_latlon,
+)
 from vidtag_cli.writers.xml_tree import append_text, document_bytes, root_element
+
+KML_NAMESPACE = "http://www.opengis.net/kml/2.2"
+GX_NAMESPACE = "http://www.google.com/kml/ext/2.2"
+
+KML = f"{{{KML_NAMESPACE}}}"
+GX = f"{{{GX_NAMESPACE}}}"
+
+RING_VERTICES = 48
+LARGEST_RING_KM = 0.99 * np.pi * EARTH_RADIUS_KM
+"""Beyond it the whole Earth is meant and the ring would shrink to a point on the far side."""
+
+SCHEMA_ID = "estimate"
+
+FIELDS: dict[str, tuple[str, Callable[[TrackPoint], str]]] = {
+    "frame": ("int", lambda point: str(point.frame_index)),
+    "media_time_s": ("double", lambda point: media_time_text(point.media_time_s)),
+    "radius50_m": ("double", lambda point: "" if point.radius50_m is None else radius_text(point.radius50_m)),
+    "radius95_m": ("double", lambda point: "" if point.radius95_m is None else radius_text(point.radius95_m)),
+    "confidence": ("double", lambda point: "" if point.confidence is None else confidence_text(point.confidence)),
+    "shot": ("int", lambda point: str(point.shot)),
+}
+"""Array name to its type and the text of one value."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceStyle:
+    """A style and the lowest confidence it shows; ``colour_bgr`` is hexadecimal in KML's order blue, green, red."""
+
+    name: str
+    lowest_confidence: float
+    colour_bgr: str
+
+
+STYLES = (
+    ConfidenceStyle("conf-high", 0.8, "327d2e"),
+    ConfidenceStyle("conf-mid", 0.5, "25a8f9"),
+    ConfidenceStyle("conf-low", 0.0, "2828c6"),
+)
 
 
 def render_kml(track: Track) -> bytes:
@@ -29,10 +77,10 @@ def render_kml(track: Track) -> bytes:
     document = etree.SubElement(root, f"{KML}Document")
     append_text(document, f"{KML}name", legal_text(track.name))
     append_text(document, f"{KML}description", _description(track))
-    append_styles(document)
+    _append_styles(document)
     has_time = track.time_basis.start_time_utc is not None
     if has_time:
-        append_schema(document)
+        _append_schema(document)
     if track.located():
         _append_path(document, track, has_time)
     _append_estimates(document, track)
@@ -50,7 +98,7 @@ def _append_path(document: etree._Element, track: Track, has_time: bool) -> None
     placemark = etree.SubElement(document, f"{KML}Placemark")
     append_text(placemark, f"{KML}name", "Track")
     if has_time:
-        append_multi_track(placemark, track, track_parts(track))
+        _append_multi_track(placemark, track, track_parts(track))
     else:
         _append_lines(placemark, track)
 
@@ -79,7 +127,7 @@ def _append_estimates(document: etree._Element, track: Track) -> None:
         if instant is not None:
             stamp = etree.SubElement(placemark, f"{KML}TimeStamp")
             append_text(stamp, f"{KML}when", instant_text(instant))
-        append_text(placemark, f"{KML}styleUrl", style_url(point.confidence))
+        append_text(placemark, f"{KML}styleUrl", _style_url(point.confidence))
         _append_data(placemark, point)
         geometry = etree.SubElement(placemark, f"{KML}Point")
         append_text(geometry, f"{KML}coordinates", f"{degree_text(lon_deg)},{degree_text(lat_deg)},0")
@@ -103,4 +151,88 @@ def _append_radii(document: etree._Element, track: Track) -> None:
     folder = etree.SubElement(document, f"{KML}Folder")
     append_text(folder, f"{KML}name", "95% radius")
     for point in track.located():
-        append_ring(folder, track, point)
+        _append_ring(folder, track, point)
+
+
+def _append_schema(document: etree._Element) -> None:
+    """Append the declaration of the arrays that every track carries."""
+    schema = etree.SubElement(document, f"{KML}Schema", name=SCHEMA_ID, id=SCHEMA_ID)
+    for name, (kind, _) in FIELDS.items():
+        etree.SubElement(schema, f"{GX}SimpleArrayField", name=name, type=kind)
+
+
+def _append_multi_track(placemark: etree._Element, track: Track, parts: Sequence[TrackPart]) -> None:
+    """Append one ``gx:Track`` per part; gaps are not interpolated. The track must have absolute times."""
+    multi_track = etree.SubElement(placemark, f"{GX}MultiTrack")
+    append_text(multi_track, f"{KML}altitudeMode", "clampToGround")
+    append_text(multi_track, f"{GX}interpolate", "0")
+    for part in parts:
+        _append_track(multi_track, track, part)
+
+
+def _append_track(multi_track: etree._Element, track: Track, part: TrackPart) -> None:
+    element = etree.SubElement(multi_track, f"{GX}Track")
+    append_text(element, f"{KML}altitudeMode", "clampToGround")
+    # The schema wants every time before the first position.
+    for point in part.points:
+        instant = track.time_utc(point)
+        if instant is None:
+            raise ValueError("a gx:Track needs absolute times")
+        append_text(element, f"{KML}when", instant_text(instant))
+    for lat_deg, lon_deg in part.latlon_deg:
+        append_text(element, f"{GX}coord", f"{degree_text(lon_deg)} {degree_text(lat_deg)} 0")
+    extended = etree.SubElement(element, f"{KML}ExtendedData")
+    data = etree.SubElement(extended, f"{KML}SchemaData", schemaUrl=f"#{SCHEMA_ID}")
+    for name, (_, value_text) in FIELDS.items():
+        array = etree.SubElement(data, f"{GX}SimpleArrayData", name=name)
+        for point in part.points:
+            append_text(array, f"{GX}value", value_text(point))
+
+
+def _append_ring(folder: etree._Element, track: Track, point: TrackPoint) -> None:
+    """Append the placemark of a located point's 95 % radius; without a radius, or with the whole Earth, there is
+    none.
+    """
+    if not point.radius95_m or point.radius95_m / 1000.0 >= LARGEST_RING_KM:
+        return
+    placemark = etree.SubElement(folder, f"{KML}Placemark")
+    append_text(placemark, f"{KML}name", f"frame {point.frame_index}: 95% radius {radius_text(point.radius95_m)} m")
+    instant = track.time_utc(point)
+    if instant is not None:
+        append_text(etree.SubElement(placemark, f"{KML}TimeStamp"), f"{KML}when", instant_text(instant))
+    append_text(placemark, f"{KML}styleUrl", _style_url(point.confidence))
+    geometry = etree.SubElement(placemark, f"{KML}MultiGeometry")
+    centre_lat_deg, centre_lon_deg = written_latlon([point])[0].tolist()
+    circle = geodesic_circle((centre_lat_deg, centre_lon_deg), point.radius95_m / 1000.0, RING_VERTICES)
+    for ring_latlon_deg in split_ring_at_antimeridian(circle):
+        _append_polygon(geometry, ring_latlon_deg)
+
+
+def _append_polygon(geometry: etree._Element, ring_latlon_deg: np.ndarray) -> None:
+    polygon = etree.SubElement(geometry, f"{KML}Polygon")
+    append_text(polygon, f"{KML}tessellate", "1")
+    boundary = etree.SubElement(etree.SubElement(polygon, f"{KML}outerBoundaryIs"), f"{KML}LinearRing")
+    text = " ".join(f"{degree_text(lon)},{degree_text(lat)},0" for lat, lon in ring_latlon_deg)
+    append_text(boundary, f"{KML}coordinates", text)
+
+
+def _append_styles(document: etree._Element) -> None:
+    """Append the shared styles; no icon is named, so a viewer draws its own pin and fetches nothing."""
+    for style in STYLES:
+        element = etree.SubElement(document, f"{KML}Style", id=style.name)
+        icon = etree.SubElement(element, f"{KML}IconStyle")
+        append_text(icon, f"{KML}color", f"ff{style.colour_bgr}")
+        append_text(icon, f"{KML}scale", "0.7")
+        label = etree.SubElement(element, f"{KML}LabelStyle")
+        append_text(label, f"{KML}scale", "0")
+        line = etree.SubElement(element, f"{KML}LineStyle")
+        append_text(line, f"{KML}color", f"ff{style.colour_bgr}")
+        append_text(line, f"{KML}width", "2")
+        polygon = etree.SubElement(element, f"{KML}PolyStyle")
+        append_text(polygon, f"{KML}color", f"33{style.colour_bgr}")
+
+
+def _style_url(confidence: float | None) -> str:
+    """Return the reference to the style of a confidence; an unknown confidence counts as low."""
+    known = 0.0 if confidence is None else confidence
+    return "#" + next(style.name for style in STYLES if known >= style.lowest_confidence)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 _INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+REPLACEMENT = "\ufffd"
+WHITE_SPACE = re.compile(r"[\t\n\r\x85\u2028\u2029]+")
+# What XML 1.0 forbids (section 2.2), the controls 7F-9F that it discourages, and with them every lone surrogate.
+FORBIDDEN = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def printable(text: str) -> str:
@@ -26,6 +32,14 @@ def _escaped(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: a byte that was no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
+def legal_text(text: str) -> str:
+    """Return one line of text that XML, JSON and UTF-8 can all carry; what they cannot becomes U+FFFD.
+
+    File names reach this as Python decodes them, so undecodable bytes arrive as lone surrogates.
+    """
+    return FORBIDDEN.sub(REPLACEMENT, WHITE_SPACE.sub(" ", text))
 
 
 def path_fields(path: str | os.PathLike[str], key: str = "path") -> dict[str, str]:

@@ -1,0 +1,36 @@
+"""What a reader of a track must know: the model's domain, where was searched, what its numbers do not mean."""
+
+from __future__ import annotations
+
+from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.writers.values import LIMITATION
+
+ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
+
+ONLY_THESE_PLACES = (
+    "Only {count:,} places were searched ({source}): a camera that was elsewhere is given one of them all the same."
+)
+
+SPARSE_FRAMES = (
+    "The frames lie farther apart than the {step_s:g} s for which this model was made and measured: how often its "
+    "circles hold the true place then is unknown."
+)
+
+CONFIRM = "An investigative lead: a person must confirm it."
+
+
+def limitations_of(session: Session, *, is_one_shot: bool, are_frames_sparse: bool) -> tuple[str, ...]:
+    """Return what must be said of a track, one statement each: what holds for this run first, for every track last."""
+    gallery = session.gallery
+    places = ONLY_THESE_PLACES.format(count=gallery.points, source=gallery.contract.origin.source)
+    is_measured = isinstance(session.rule, UncertaintyRule)
+    applies = {
+        session.bundle.domain: True,
+        places: not session.searches_own_gallery,
+        NOT_MEASURED_THERE: is_measured and not session.searches_own_gallery,
+        UNCALIBRATED: not is_measured,
+        SPARSE_FRAMES.format(step_s=session.step_s): is_measured and are_frames_sparse,
+        ONE_SHOT: is_one_shot,
+    }
+    return (*(statement for statement, does_apply in applies.items() if does_apply), LIMITATION, CONFIRM)
