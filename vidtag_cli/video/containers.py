@@ -34,7 +34,14 @@ FORMAT_WHITELIST = ",".join(CONTAINER_FORMATS)
 PROTOCOL_WHITELIST = "file,pipe"
 """No network, and none of the protocols that join, decrypt or compute their content."""
 
+CONTAINER_OPTIONS = {"protocol_whitelist": PROTOCOL_WHITELIST, "format_whitelist": FORMAT_WHITELIST}
+"""What both lists are called where PyAV opens a file."""
 
-def file_url(path: Path) -> str:
-    """Return the address of a local file that libavformat cannot take for an option, a protocol or a pattern."""
-    return "file:" + os.fspath(path)
+
+def file_url(path: Path, descriptor: int | None = None) -> str:
+    """Return the address of a local file that libavformat cannot take for an option, a protocol or a pattern.
+
+    With a ``descriptor`` it is that of the open file, whatever has taken its name meanwhile: in this process, and in
+    one that inherits the descriptor.
+    """
+    return f"file:{os.fspath(path)}" if descriptor is None else f"file:/proc/self/fd/{descriptor}"
