@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vidtag_cli.commands.console import (
-    ProgressCallback,
     output_json,
     output_lines,
     path_fields,
@@ -71,12 +69,12 @@ def eval_command(
     difference.
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
-    from vidtag_cli.pipeline.locate import LocateOptions, locate_video
+    from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
+    from vidtag_cli.pipeline.run import locate_unchanged
     from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
-    from vidtag_cli.video.probe import probe_video
 
     if truth and len(truth) != len(videos):
         raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
@@ -102,7 +100,7 @@ def eval_command(
     scored = []
     for video, true_path in zip(videos, truths, strict=True):
         with progress(console, video.name, quiet) as show:
-            located = locate_video(probe_video(video), session, options, progress=_unknown_end(show))
+            located, _, _ = locate_unchanged(video, session, options, progress=show)
         scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:
@@ -114,10 +112,6 @@ def eval_command(
         })  # fmt: skip
     else:
         output_lines(_lines(session.bundle.name, summary))
-
-
-def _unknown_end(show: ProgressCallback) -> Callable[[float], None]:
-    return lambda done_s: show(done_s, None)
 
 
 def _lines(model_name: str, summary: dict[str, Any]) -> list[str]:

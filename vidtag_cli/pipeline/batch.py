@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from vidtag_cli.errors import InputError, OutputError, UsageError, VidtagError
-from vidtag_cli.pipeline.evidence import read_evidence_state
+from vidtag_cli.errors import EvidenceError, InputError, OutputError, UsageError, VidtagError
+from vidtag_cli.pipeline.evidence import sha256_of_evidence
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.run import OutputRequest, RunResult, check_request, run_input
 from vidtag_cli.pipeline.session import Session
@@ -106,15 +106,18 @@ def _request_in_folder(
 ) -> OutputRequest:
     """Return the outputs of one of many videos: named by stem and content, so that two ``clip.mp4`` do not collide.
 
-    An input that cannot be read gets no outputs; it fails with its own message when its turn comes.
+    An input that cannot be read, or is still being written, gets no outputs; it fails with a message of its own when
+    its turn comes.
     """
     try:
-        name = f"{path.stem}.{read_evidence_state(path).sha256[:8]}"
-    except InputError:
-        return OutputRequest()
+        sha256 = sha256_of_evidence(path)
+    except (InputError, EvidenceError):
+        return OutputRequest(named_after_sha256="")
+    name = f"{path.stem}.{sha256[:8]}"
     tracks = tuple(folder / f"{name}{FORMATS[kind].suffixes[0]}" for kind in formats)
     report = folder / f"{name}.report.json" if wants_report else None
-    return OutputRequest(tracks, None, report, force, geojson_shape if "geojson" in formats else "point")
+    shape: Shape = geojson_shape if "geojson" in formats else "point"
+    return OutputRequest(tracks, None, report, force, shape, sha256)
 
 
 def locate_or_error(

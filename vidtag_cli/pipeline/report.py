@@ -147,7 +147,7 @@ def input_record(result: LocateResult, before: EvidenceState, after: EvidenceSta
         "sha256_after": after.sha256,
         "unchanged": before.sha256 == after.sha256,
         **{
-            name: {key: getattr(state, key) for key in ("mtime_ns", "atime_ns", "ctime_ns", "inode")}
+            name: {key: getattr(state, key) for key in ("mtime_ns", "atime_ns", "ctime_ns", "inode", "device")}
             for name, state in stats.items()
         },
         "container": {

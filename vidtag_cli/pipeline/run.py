@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
-from vidtag_cli.pipeline.evidence import check_expected_hash, check_unchanged, read_evidence_state
+from vidtag_cli.pipeline.evidence import EvidenceState, check_expected_hash, check_named_after, open_evidence
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
 from vidtag_cli.pipeline.output_files import all_or_none
 from vidtag_cli.pipeline.report import build_report, point_record, summary_record
@@ -29,13 +29,17 @@ from vidtag_cli.writers.report import write_report
 
 @dataclass(frozen=True, slots=True)
 class OutputRequest:
-    """What to write for one input: track files with an explicit format or None, and the report's path or None."""
+    """What to write for one input: track files with an explicit format or None, and the report's path or None.
+
+    ``named_after_sha256`` is the hash of the input that the names of its outputs were made of, if they were made so.
+    """
 
     tracks: tuple[Path, ...] = ()
     format_name: str | None = None
     report: Path | None = None
     force: bool = False
     geojson_shape: Shape = "point"
+    named_after_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,39 @@ def _write_output(located: LocateResult, output: Path, request: OutputRequest) -
     return write_track(located.track, output, request.format_name, request.force, shape)
 
 
+def locate_unchanged(
+    path: Path,
+    session: Session,
+    options: LocateOptions,
+    *,
+    start_time: datetime | None = None,
+    expected_sha256: str | None = None,
+    named_after_sha256: str | None = None,
+    progress: Callable[[float, float | None], None] | None = None,
+) -> tuple[LocateResult, EvidenceState, EvidenceState]:
+    """Return a located video, and the state of its file before and after.
+
+    The file is opened once: what is hashed is what is decoded, whatever happens to its name. Raises EvidenceError when
+    it changed meanwhile or is not the one whose hash was given.
+    """
+    with open_evidence(path) as evidence:
+        before = evidence.read_state()
+        check_expected_hash(path, before, expected_sha256)
+        check_named_after(path, before, named_after_sha256)
+        video = probe_video(path, evidence.descriptor)
+        begin_s = video.start_time_s or 0.0
+        located = locate_video(
+            video,
+            session,
+            options,
+            time_basis=choose_time_basis(video, start_time),
+            progress=None if progress is None else lambda done_s: progress(done_s - begin_s, video.duration_s),
+        )
+        after = evidence.read_state()
+        evidence.check_unchanged(before, after)
+    return located, before, after
+
+
 def run_input(
     path: Path,
     session: Session,
@@ -112,19 +149,10 @@ def run_input(
     """
     started = datetime.now(UTC)
     check_request(path, request)
-    before = read_evidence_state(path)
-    check_expected_hash(path, before, expected_sha256)
-    video = probe_video(path)
-    begin_s = video.start_time_s or 0.0
-    located = locate_video(
-        video,
-        session,
-        options,
-        time_basis=choose_time_basis(video, start_time),
-        progress=None if progress is None else lambda done_s: progress(done_s - begin_s, video.duration_s),
-    )
-    after = read_evidence_state(path)
-    check_unchanged(path, before, after)
+    located, before, after = locate_unchanged(
+        path, session, options, start_time=start_time, expected_sha256=expected_sha256,
+        named_after_sha256=request.named_after_sha256, progress=progress,
+    )  # fmt: skip
     exit_code = 0 if located.track.located() else ALL_FRAMES_ABSTAINED
     with all_or_none() as files:
         outputs = [files.put(output, partial(_write_output, located, output, request)) for output in request.tracks]

@@ -16,6 +16,7 @@ from typing import get_args
 import numpy as np
 
 from vidtag_cli.errors import ModelError, UsageError, VideoError
+from vidtag_cli.video.containers import file_url
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode, Resize, decode_argv, hardware_options
 from vidtag_cli.video.decoder_log import DecoderLog
 from vidtag_cli.video.ffmpeg import find_ffmpeg
@@ -114,7 +115,8 @@ class VideoDecoder:
         if self._pipe is not None or self._is_closed:
             raise ValueError("the frames of a VideoDecoder can be read once; make another one")
         every_pts = None if self._mode == "exact" else packet_pts(self._path, self._info)
-        self._pipe = FramePipe(self._argv, self._size_wh, self._log, self._block_frames, self._find_cuts)
+        inherited_fds = () if self._info.descriptor is None else (self._info.descriptor,)
+        self._pipe = FramePipe(self._argv, self._size_wh, self._log, self._block_frames, self._find_cuts, inherited_fds)
         return self._frames(self._pipe, every_pts)
 
     def close(self) -> None:
@@ -125,8 +127,9 @@ class VideoDecoder:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Error lines of the decoder, the first 20 and the last 20."""
-        return self._log.lines
+        """Error lines of the decoder, the first 20 and the last 20, which call the file by its name."""
+        address, name = file_url(self._path, self._info.descriptor), f"file:{self._path.name}"
+        return tuple(line.replace(address, name) for line in self._log.lines)
 
     @property
     def error_count(self) -> int:

@@ -130,7 +130,7 @@ def decode_argv(
     switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
     # ffmpeg-python cannot take a name that is not UTF-8, so the stand-in is replaced afterwards.
     arguments = ffmpeg.merge_outputs(*outputs).get_args() if len(outputs) > 1 else outputs[0].get_args()
-    arguments = [file_url(path) if argument == _INPUT_STAND_IN else argument for argument in arguments]
+    arguments = [file_url(path, info.descriptor) if argument == _INPUT_STAND_IN else argument for argument in arguments]
     return [str(binary.path), *switches, "-filter_complex_threads", "1", *arguments]
 
 

@@ -13,7 +13,7 @@ import selectors
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
@@ -64,7 +64,7 @@ class FramePipe:
     One thread waits on all pipes at once and stops reading when the queue is full, so ffmpeg stops too and nothing
     piles up. ``take`` hands out the frames in order and None after the last or once closed; ``close`` may come at any
     time and from any thread. ``argv_for`` makes the command from the descriptors for times and, to ``find_cuts``, for
-    thumbnails. An ffmpeg that says nothing for ``limits.stall_timeout_s``, or nonsense, is ended, and ``take`` raises
+    thumbnails; ffmpeg inherits ``inherited_fds`` too. An ffmpeg that says nothing for ``limits.stall_timeout_s``, or nonsense, is ended, and ``take`` raises
     ModelError.
     """
 
@@ -75,8 +75,9 @@ class FramePipe:
         log: DecoderLog,
         block_frames: int = 1,
         find_cuts: bool = False,
+        inherited_fds: Sequence[int] = (),
         limits: DecodeLimits = DEFAULT_LIMITS,
-        pass_fds: tuple[int, ...] = (),
+        memory_bytes: int = 0,
     ) -> None:
         self._log = log
         self._limits = limits
@@ -96,7 +97,7 @@ class FramePipe:
         self._unfinished_thumbnail = b""
         self._closing = threading.Lock()
         self._is_closed = False
-        self._process = DecoderProcess(argv_for, 2 if find_cuts else 1, limits.memory_bytes, pass_fds)
+        self._process = DecoderProcess(argv_for, 2 if find_cuts else 1, memory_bytes, inherited_fds)
         self._thread = threading.Thread(target=self._pump, name="ffmpeg-pipes", daemon=True)
         self._thread.start()
 
