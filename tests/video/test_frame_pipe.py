@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from vidtag_cli.video.decode_command import THUMBNAIL_WH
 from vidtag_cli.errors import ModelError
+from vidtag_cli.video.decode_command import THUMBNAIL_WH
 from vidtag_cli.video.decoder_log import DecoderLog
 from vidtag_cli.video.frame_pipe import QUEUED_FRAMES, FramePipe
 

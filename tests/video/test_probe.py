@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vidtag_cli.errors import InputError, VideoError
+from vidtag_cli.errors import InputError, UsageError, VideoError
 from vidtag_cli.video.orientation import Orientation
 from vidtag_cli.video.probe import _orientation, probe_video
 
@@ -169,15 +169,21 @@ def test_unknown_codec_is_a_video_error(steady_mp4: Path, tmp_path: Path) -> Non
         probe_video(path)
 
 
-def test_largest_of_several_streams_is_taken(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+def test_the_default_stream_comes_before_a_larger_one(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
     path = clips / "two.mkv"
     run_ffmpeg(
         "-f", "lavfi", "-i", "color=red:size=32x32:duration=1", "-f", "lavfi", "-i", "color=blue:size=64x48:duration=1",
         "-map", "0", "-map", "1", "-c:v", "mpeg4", path,
     )  # fmt: skip
     info = probe_video(path)
-    assert (info.video_stream, info.display_size_wh) == (1, (64, 48))
+    assert (info.video_stream, info.display_size_wh) == (0, (32, 32))  # as ffmpeg itself chooses
     assert info.time_base == Fraction(1, 1000)
+    assert [stream.index for stream in info.other_streams] == [1]
+    assert "--stream" in (info.stream_choice or "")
+    other = probe_video(path, stream_index=1)
+    assert (other.video_stream, other.stream_index, other.display_size_wh) == (1, 1, (64, 48))
+    with pytest.raises(UsageError, match=r"--stream 7.*stream 0 .*stream 1"):
+        probe_video(path, stream_index=7)
 
 
 def test_tags_cannot_move_the_cursor(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
@@ -216,11 +222,13 @@ def test_hostile_names(tmp_path: Path, lossless_mov: Path, monkeypatch: pytest.M
 
 def test_side_data_that_the_library_does_not_know_is_noted_and_not_fatal() -> None:
     class Frame:
+        rotation = 90  # counter-clockwise
+
         @property
         def side_data(self) -> None:
             raise ValueError("31 is not a valid Type")
 
     orientation, notes = _orientation(Frame())  # type: ignore[arg-type]
-    assert orientation == Orientation()
+    assert orientation == Orientation(rotation_deg=270)
     assert len(notes) == 1
     assert "31 is not a valid Type" in notes[0]

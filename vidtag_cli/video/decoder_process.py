@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,11 +23,11 @@ class DecoderProcess:
 
     ``argv_for`` makes the command from the descriptors of so many further pipes. ffmpeg runs in a process group of its
     own, so that Ctrl-C in the terminal reaches this program alone, under a guard that ends it when this process ends in
-    whatever way. ``memory_bytes`` limits its address space; 0 is no limit.
+    whatever way; it inherits ``inherited_fds`` too. ``memory_bytes`` limits its address space; 0 is no limit.
     """
 
     def __init__(
-        self, argv_for: Callable[..., list[str]], pipes: int, memory_bytes: int = 0, pass_fds: tuple[int, ...] = ()
+        self, argv_for: Callable[..., list[str]], pipes: int, memory_bytes: int = 0, inherited_fds: Sequence[int] = ()
     ) -> None:
         pairs = [os.pipe() for _ in range(pipes + 2)]
         (lifeline_fd, self._lifeline_end_fd), (complaints_fd, complaints_end_fd), *polled = pairs
@@ -42,7 +42,7 @@ class DecoderProcess:
                 stdout=subprocess.PIPE,
                 stderr=complaints_end_fd,
                 bufsize=0,
-                pass_fds=(lifeline_fd, *write_fds, *pass_fds),
+                pass_fds=(lifeline_fd, *write_fds, *inherited_fds),
                 env=ffmpeg_environment(),
                 process_group=0,
             )

@@ -64,8 +64,8 @@ class FramePipe:
     One thread waits on all pipes at once and stops reading when the queue is full, so ffmpeg stops too and nothing
     piles up. ``take`` hands out the frames in order and None after the last or once closed; ``close`` may come at any
     time and from any thread. ``argv_for`` makes the command from the descriptors for times and, to ``find_cuts``, for
-    thumbnails; ffmpeg inherits ``inherited_fds`` too. An ffmpeg that says nothing for ``limits.stall_timeout_s``, or nonsense, is ended, and ``take`` raises
-    ModelError.
+    thumbnails; ffmpeg inherits ``inherited_fds`` too and may take ``memory_bytes`` of address space, 0 for no limit.
+    An ffmpeg that says nothing for ``limits.stall_timeout_s``, or nonsense, is ended, and ``take`` raises ModelError.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ import av
 import av.error
 import numpy as np
 
-from vidtag_cli.errors import VideoError
 from vidtag_cli.video.containers import CONTAINER_OPTIONS, file_url
 from vidtag_cli.video.info import VideoInfo
 
@@ -18,11 +17,17 @@ WRAPPING_FORMATS = frozenset({"mpegts", "mpeg"})
 WRAP_TICKS = 1 << 33
 """Times of MPEG streams count to here and begin anew: after 26.5 hours of 90,000 ticks a second."""
 
+_FORMATS_WITH_DECODING_TIMES = frozenset({"mpegts", "mpeg", "mov", "flv"})
 _STAYS_BACK_PACKETS = 3
 """A time that is passed again within so many packets went back by mistake; else the clock was set back."""
 
+_REORDERED_PACKETS = 17
+"""The same where decoding times are not stored but guessed: a guess may go back as far as pictures are reordered."""
+
 _LONGEST_WRAP_GAP_TICKS = 60 * 90_000
 """A clock that begins anew goes on at once; a longer gap is another recording."""
+
+_JOIN_PACKETS = 3
 
 _RATE_FRAMES = 100
 """Fewer frames than this keep no machine busy, at whatever rate."""
@@ -46,7 +51,7 @@ class Packets:
     """What the packets of the chosen stream say: ``pts`` (F,) int64 the presentation times that are shown, rising, in
     ticks; ``key_pts`` those of key frames; ``end_pts`` the end of the last one; how many packets there are, how many
     are shown, how many of these have no time or are marked as damaged; and the parts between which the times start
-    again, one as a rule.
+    again, one as a rule. ``error`` is why the file could not be read to its end.
     """
 
     pts: np.ndarray
@@ -57,6 +62,7 @@ class Packets:
     without_time: int
     damaged: int
     parts: tuple[TimedPart, ...]
+    error: str | None = None
 
     @property
     def starts_again(self) -> bool:
@@ -74,17 +80,14 @@ class Packets:
         return None if self.count < _RATE_FRAMES else (self.count - 1) / float(max(ticks, 1) * time_base)
 
 
-def packet_pts(path: Path, info: VideoInfo) -> np.ndarray:
-    """Return the presentation times (F,) int64 of all frames, in ticks of ``info.time_base``, rising.
-
-    A frame's place among them is its number even when the frames before it were not decoded.
-    """
-    return read_packets(path, info).pts
+def is_wrapping(info: VideoInfo) -> bool:
+    """Return whether the clock of a video begins anew at 2**33 ticks."""
+    return not WRAPPING_FORMATS.isdisjoint(info.container_format.split(","))
 
 
 def read_packets(path: Path, info: VideoInfo) -> Packets:
     """Return what the packets of the chosen stream say; reading those of an hour of 1080p takes about ten seconds of
-    the processor, a hundredth of decoding them. Raises VideoError when the file cannot be read to its end.
+    the processor, a hundredth of decoding them. What cannot be read to its end has an ``error`` and what was read.
     """
     pts: list[int | None] = []
     dts: list[int | None] = []
@@ -92,8 +95,10 @@ def read_packets(path: Path, info: VideoInfo) -> Packets:
     is_damaged: list[bool] = []
     end_pts: int | None = None
     read = 0
+    reason: str | None = None
     try:
-        with av.open(file_url(path, info.descriptor), options=CONTAINER_OPTIONS, metadata_errors="replace") as container:
+        address = file_url(path, info.descriptor)
+        with av.open(address, options=CONTAINER_OPTIONS, metadata_errors="replace") as container:
             for packet in container.demux(container.streams.video[info.video_stream]):
                 if packet.size == 0 and packet.dts is None:
                     continue  # the end
@@ -107,60 +112,89 @@ def read_packets(path: Path, info: VideoInfo) -> Packets:
                 is_key.append(packet.is_keyframe)
                 is_damaged.append(packet.is_corrupt)
     except av.error.FFmpegError as error:
-        raise VideoError(f"{path}: its packets cannot be read ({error.strerror}); it may be damaged") from error
-    wraps = not WRAPPING_FORMATS.isdisjoint(info.container_format.split(","))
-    starts = part_starts([own if own is not None else shown for own, shown in zip(dts, pts, strict=True)], wraps)
+        reason = error.strerror
+    wraps = is_wrapping(info)
+    has_decoding_times = not _FORMATS_WITH_DECODING_TIMES.isdisjoint(info.container_format.split(","))
+    starts = part_starts(dts, wraps, _STAYS_BACK_PACKETS if has_decoding_times else _REORDERED_PACKETS)
     parts = _parts(pts, starts, wraps)
     # Where two recordings meet, the counters of a transport stream jump: nothing is damaged by that.
-    at_joins = {index for start in starts[1:] for index in (start - 1, start)}
+    at_joins = {index for start in starts[1:] for index in range(start - _JOIN_PACKETS, start + _JOIN_PACKETS)}
     return Packets(
-        pts=np.sort(np.array([time for time in pts if time is not None], dtype=np.int64)),
-        key_pts=np.sort(np.array([time for time, key in zip(pts, is_key, strict=True) if key and time is not None], np.int64)),
+        pts=_rising(pts),
+        key_pts=_rising([time for time, key in zip(pts, is_key, strict=True) if key]),
         end_pts=end_pts,
         read=read,
         count=len(pts),
         without_time=pts.count(None),
         damaged=sum(damaged and index not in at_joins for index, damaged in enumerate(is_damaged)),
         parts=parts,
+        error=reason,
     )  # fmt: skip
 
 
-def part_starts(decoding_times: list[int | None], wraps: bool) -> list[int]:
-    """Return at which packets the clock was set back or, where it ``wraps``, began anew; 0 is always one of them.
+def part_starts(times: list[int | None], wraps: bool, reordered_packets: int = _STAYS_BACK_PACKETS) -> list[int]:
+    """Return at which packets, of these decoding times, the clock was set back or, where it ``wraps``, began anew; 0 is
+    always one of them.
 
-    A single time that goes back and is passed again within the next packets is an error of its own and starts nothing.
+    A time that goes back is an error and starts nothing if it is passed again within the next ``reordered_packets``; at
+    the end of a video it must go back farther than these reach.
     """
     starts = [0]
     latest: int | None = None
-    for index, time in enumerate(decoding_times):
+    reach = reordered_packets * _usual_step(times) if reordered_packets > _STAYS_BACK_PACKETS else 0
+    for index, time in enumerate(times):
         if time is None:
             continue
-        if latest is None or (time >= latest and not (wraps and time - latest > WRAP_TICKS // 2)):
+        if latest is None or time == latest or _follows(time, latest, wraps):
             latest = time
             continue
-        following = [later for later in decoding_times[index + 1 : index + 1 + _STAYS_BACK_PACKETS] if later is not None]
-        is_lone = any(latest < later and not (wraps and later - latest > WRAP_TICKS // 2) for later in following)
-        if not is_lone:
+        following = times[index + 1 : index + 1 + reordered_packets]
+        is_passed = any(later is not None and _follows(later, latest, wraps) for later in following)
+        if not is_passed and (len(following) == reordered_packets or abs(latest - time) > reach):
             starts.append(index)
             latest = time
     return starts
+
+
+def _usual_step(times: list[int | None]) -> int:
+    steps = np.abs(np.diff(np.array([time for time in times if time is not None], dtype=np.int64)))
+    return int(np.median(steps)) if len(steps) else 0
+
+
+def _follows(time: int, latest: int, wraps: bool) -> bool:
+    return latest < time and not (wraps and time - latest > WRAP_TICKS // 2)
+
+
+def _rising(times: list[int | None]) -> np.ndarray:
+    return np.sort(np.array([time for time in times if time is not None], dtype=np.int64))
+
+
+def _step(pts: list[int | None], times: np.ndarray) -> int:
+    """Return the ticks from one frame to the next, 0 where there is none: ``times`` are those of ``pts``, rising."""
+    timed = [index for index, time in enumerate(pts) if time is not None]
+    if len(timed) < len(pts):
+        return round((int(times[-1]) - int(times[0])) / max(1, timed[-1] - timed[0]))
+    steps = np.diff(times)
+    return int(np.median(steps[steps > 0])) if np.any(steps > 0) else 0
 
 
 def _parts(pts: list[int | None], starts: list[int], wraps: bool) -> tuple[TimedPart, ...]:
     parts: list[TimedPart] = []
     step = 1
     for start, end in zip(starts, [*starts[1:], len(pts)], strict=True):
-        times = np.sort(np.array([time for time in pts[start:end] if time is not None], dtype=np.int64))
+        times = _rising(pts[start:end])
         if not len(times):
             continue
         first, last = int(times[0]), int(times[-1])
+        step_here = _step(pts[start:end], times) or step
+        untimed = next((n for n, time in enumerate(reversed(pts[start:end])) if time is not None), 0)
+        last += untimed * step_here  # where only some packets have a time, frames follow the last one
         offset, is_continued = 0, False
         if parts:
             before = parts[-1]
             gap = (first - before.last_pts) % WRAP_TICKS
             is_continued = wraps and gap <= _LONGEST_WRAP_GAP_TICKS
             offset = before.last_pts + before.offset + (gap if is_continued else step) - first
-        steps = np.diff(times)
-        step = int(np.median(steps[steps > 0])) if np.any(steps > 0) else step
+        step = step_here
         parts.append(TimedPart(first, last, offset, is_continued))
     return tuple(parts)

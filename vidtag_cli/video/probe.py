@@ -16,7 +16,7 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from vidtag_cli.errors import VideoError
 from vidtag_cli.video.boxes import Boxes, read_boxes
-from vidtag_cli.video.containers import CONTAINER_OPTIONS, file_url
+from vidtag_cli.video.containers import CONTAINER_OPTIONS, file_url, transport_shortfall_bytes
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtag_cli.video.location import find_embedded_location, is_location_key
@@ -66,6 +66,8 @@ def probe_video(
             file.seek(0)
             reason = reason_for_refusal(path.name, file.read(HEAD_BYTES), boxes, error.strerror)
             raise VideoError(f"{path}: not a video that can be read: {reason}") from error
+        if info.container_format == "mpegts":
+            info = replace(info, missing_bytes=transport_shortfall_bytes(opened_fd, size_bytes))
     return replace(info, descriptor=descriptor, other_streams=others)
 
 
