@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from export.cpu_benchmark import cpu_benchmark
 from export.full_size import onnx
-from export.geoclip import geoclip
-from export.geoclip_comparison import geoclip_compare, random_clip
-from export.island_study import islands
-from vidtag_cli.errors import ModelError, VidtagError
+from export.geoclip.bundle import geoclip
+from export.studies.cpu_benchmark import cpu_benchmark
+from export.studies.geoclip_comparison import geoclip_compare, random_clip
+from export.studies.island_study import islands
+from training.command_line import make_app, run_app
+from vidtag_cli.errors import ModelError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = make_app(__doc__)
 app.command()(onnx)
 app.command()(geoclip)
 app.command("cpu-benchmark")(cpu_benchmark)
@@ -37,17 +39,14 @@ def bundle(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a trained model as a bundle and compare every graph with torch."""
-    from export.about_model import read_about
-    from export.bundle import export_bundle
-    from export.parity import format_report
-    from export.run_folder import read_run
+    from export.bundle import TrainedModel, checked_name, read_about, write_bundle
+    from export.parity.report import format_report
+    from training.run.folder import read_run
 
+    checked_name(out, force)
     run = read_run(run_folder)
-    made, reports = export_bundle(
-        run.model, run.config, out, about=read_about(run.config.name, about), gallery_latlon_deg=run.gallery_latlon_deg,
-        calibration=run.calibration, domain_arrays=run.domain_arrays, metrics=run.metrics,
-        parity_frames_rgb=run.parity_frames_rgb, store_weights=store_weights, force=force,
-    )  # fmt: skip
+    source = TrainedModel(run, read_about(run.config.name, about), store_weights)
+    made, reports = write_bundle(source, out, force=force)
     for report in reports:
         print(format_report(report))
     size_bytes = sum(path.stat().st_size for path in made.path.iterdir())
@@ -61,10 +60,10 @@ def parity(
     engine: Annotated[str, typer.Option(help="Engine to compare with torch.")] = "onnxruntime",
 ) -> None:
     """Compare every graph of a bundle with the weights it was made from."""
-    from export.bundle import bundle_parity
-    from export.parity import format_report
-    from export.parity_reference import parity_reference
-    from export.run_folder import read_run
+    from export.parity.bundle import bundle_parity
+    from export.parity.reference import parity_reference
+    from export.parity.report import format_report
+    from training.run.folder import read_run
     from vidtag_cli.bundle.load import load_bundle
 
     run = read_run(run_folder)
@@ -75,14 +74,10 @@ def parity(
         raise ModelError(f"{bundle_folder}: {', '.join(report.failed_graphs())} differ too much from torch")
 
 
-def main() -> None:
-    """Run a command; an error of the family becomes one line on stderr and its exit code."""
-    try:
-        app()
-    except VidtagError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return run_app(app, "export", arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

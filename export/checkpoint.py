@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from export.about_model import AboutModel, read_about
-from export.run_folder import FinishedRun, read_run
+from export.bundle import AboutModel, read_about
 from training.config import TrainingConfig, load_config
 from training.model.vidtag import VidTag, build_model
+from training.run.folder import FinishedRun, read_run
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.errors import InputError
 from vidtag_cli.geo.grid import equal_area_grid
@@ -40,11 +40,11 @@ def read_checkpoint(source: str) -> tuple[FinishedRun, AboutModel]:
     if not source.startswith(RANDOM_PREFIX):
         run = read_run(Path(source))
         return run, read_about(run.config.name)
-    found = _RANDOM.fullmatch(source)
-    if found is None:
+    match = _RANDOM.fullmatch(source)
+    if match is None:
         names = ", ".join(f"{RANDOM_PREFIX}{name}" for name in RANDOM_MODELS)
         raise InputError(f"{source}: random weights are {names}, each with :SEED if wanted")
-    return random_run(found[1], int(found[2] or 0)), _random_about(found[1])
+    return random_run(match[1], int(match[2] or 0)), _random_about(match[1])
 
 
 def random_config(name: str) -> TrainingConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,10 +10,10 @@ from typing import Annotated, Literal
 import numpy as np
 import typer
 
-from export.bundle import export_bundle
+from export.bundle import TrainedModel, checked_name, write_bundle
 from export.checkpoint import read_checkpoint
-from export.half_precision import Precision
-from export.parity import format_report
+from export.graphs.half_precision import Precision
+from export.parity.report import format_report
 from vidtag_cli.engines.peak_memory import PeakMemory
 from vidtag_cli.errors import InputError
 from vidtag_cli.video import VideoDecoder, probe_video
@@ -38,18 +39,18 @@ def onnx(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Export a model of any size for ONNX Runtime and TensorRT, and compare every graph with torch."""
+    checked_name(out, force)
     start = time.perf_counter()
     with PeakMemory() as memory:
         run, about = read_checkpoint(checkpoint)
-        pictures = run.parity_frames_rgb
         if frames:
             pictures = video_pictures(frames, run.config.model.frame_size_px, parity_frames)
-        made, reports = export_bundle(
-            run.model, run.config, out, about=about, gallery_latlon_deg=run.gallery_latlon_deg,
-            calibration=run.calibration, domain_arrays=run.domain_arrays, metrics=run.metrics,
-            parity_frames_rgb=pictures, store_weights="float32", precisions=_PRECISIONS[precision], for_tensorrt=True,
-            max_frames=parity_frames, force=force,
+            run = dataclasses.replace(run, parity_frames_rgb=pictures)
+        source = TrainedModel(
+            run, about, store_weights="float32", precisions=_PRECISIONS[precision], for_tensorrt=True,
+            max_frames=parity_frames,
         )  # fmt: skip
+        made, reports = write_bundle(source, out, force=force)
     for report in reports:
         typer.echo(format_report(report))
     for path in sorted(made.path.iterdir()):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import load_bundle
-from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 ROOT = Path(__file__).parents[1]

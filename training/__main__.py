@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from training.ablations.command import ablations
-from training.commands import benchmark, classify, predict, train
+from training.command_line import make_app, run_app
 from training.config import load_config
 from training.data.command import data_app
-from vidtag_cli.errors import VidtagError
+from training.run.commands import benchmark, classify, predict, train
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = make_app(__doc__)
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(predict)
 app.command()(classify)
 app.command()(benchmark)
-app.command()(ablations)
-
-
-@app.callback()
-def _root() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
 
 
 @app.command()
@@ -37,8 +30,9 @@ def flyover(
 ) -> None:
     """Train the demo model from imagery of the Earth, evaluate it and its ablations, calibrate it."""
     from training.flyover.build import train_flyover
+    from training.phases.distributed import local_device
 
-    train_flyover(load_config(preset), out, device)
+    train_flyover(load_config(preset), out, local_device(device))
 
 
 @app.command("demo-clip")
@@ -47,7 +41,7 @@ def demo_clip(
     preset: Annotated[str, typer.Option(help="Preset name or TOML file.")] = "flyover",
 ) -> None:
     """Film one held-out flight: the clip that 'vidtag demo' locates, and its true track."""
-    from training.flyover.clip import write_demo_clip
+    from training.flyover.demo import write_demo_clip
 
     write_demo_clip(load_config(preset), out)
 
@@ -59,7 +53,7 @@ def figure(
     out: Annotated[Path, typer.Option(help="PNG to write.")],
 ) -> None:
     """Draw a track over the true one on the imagery of the Earth."""
-    from training.flyover.figure import draw_track
+    from training.flyover.demo import draw_track
 
     draw_track(track, truth, out)
 
@@ -79,14 +73,33 @@ def evaluate(
     typer.echo(write_evaluation(files, out, paper_table=paper_table, allow_leak=allow_leak, draw=draw, seed=seed))
 
 
-def main() -> None:
-    """Run a command; an error of the family becomes one line on stderr and its exit code."""
-    try:
-        app()
-    except VidtagError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+@app.command()
+def ablations(
+    run: Annotated[Path, typer.Option(help="Folder that 'python -m training flyover' made: its features are used.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the study, continued if there; RUN/ablations.")] = None,
+    rows: Annotated[str, typer.Option(help="Names of rows, by commas; default: all of the plan.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="How many times each row is trained.")] = 3,
+    steps_factor: Annotated[
+        float, typer.Option(help="Length of every training against the preset's: 0.2 for a small machine.")
+    ] = 1.0,
+    gallery_km: Annotated[float, typer.Option(help="Step of the gallery's grid in kilometres.")] = 25.0,
+    plan: Annotated[Path | None, typer.Option(help="TOML file of rows, tables and orderings.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Preset of the run; default: the run's own.")] = None,
+) -> None:
+    """Train every ablation and baseline on a flyover run's features; write the tables beside the paper's."""
+    from training.ablations.plan import PLAN_FILE, load_plan
+    from training.ablations.study import StudyOptions, run_study
+
+    study = load_plan(plan or PLAN_FILE)
+    selected_rows = study.chosen([name.strip() for name in rows.split(",") if name.strip()])
+    options = StudyOptions(seeds, steps_factor, gallery_km)
+    typer.echo(run_study(run, out or run / "ablations", study, selected_rows, options, preset))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    return run_app(app, "training", arguments)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

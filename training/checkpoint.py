@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-WEIGHTS_FILE = "weights.safetensors"
+from vidtag_cli.errors import InputError
+from vidtag_cli.files import replace_file
+
 _STATE_FILE = "state.safetensors"
+_ID_DIGITS = 12
 
 
 def save_weights(path: Path, weights: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors to a safetensors file that is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    save_file({name: value.detach().contiguous().cpu() for name, value in weights.items()}, temporary, metadata)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())  # a power cut must not leave the new name on an empty file
-    os.replace(temporary, path)
+    replace_file(path, save({name: value.detach().contiguous().cpu() for name, value in weights.items()}, metadata))
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file."""
-    return load_file(path)
+    """Return the tensors of a safetensors file; raises InputError for one that is damaged."""
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); remove it to have it made anew") from error
 
 
 def save_state(
@@ -55,25 +58,39 @@ def load_state(
 ) -> int:  # fmt: skip
     """Restore what :func:`save_state` wrote and return the number of steps done; 0 when there is nothing to restore.
 
-    Raises ValueError for a state of another ``seed``: its random numbers are not those this run would go on with.
+    Raises InputError for a state of another model, or of another ``seed``: its random numbers are not those this run
+    would go on with.
     """
     path = folder / _STATE_FILE
     if not path.is_file():
         return 0
-    with safe_open(path, framework="pt") as stored:
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a dict)
-        metadata = stored.metadata()
+    tensors, metadata = _read_state(path)
     if seed is not None and metadata.get("seed", str(seed)) != str(seed):
-        raise ValueError(f"{path}: made with seed {metadata['seed']}, not {seed}; remove the folder to start anew")
-    modules.load_state_dict(_below(tensors, "model."))
-    if average is not None:
-        average.load_state_dict(_below(tensors, "average."))
+        raise InputError(f"{path}: made with seed {metadata['seed']}, not {seed}; remove the folder to start anew")
+    try:
+        modules.load_state_dict(_below(tensors, "model."))
+        if average is not None:
+            average.load_state_dict(_below(tensors, "average."))
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: of another model than this run's: {error}; give another --out") from error
+    return int(metadata["step"])
+
+
+def _read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as stored:
+            return {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a whole checkpoint ({error}); remove it to start this stage anew") from error
+
+
+def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in _below(tensors, "optimizer.").items():
         index, key = name.split(".")
         state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return int(metadata["step"])
+    return state
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -83,6 +100,10 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 def write_json(path: Path, document: object) -> None:
     """Write a JSON document that is either whole or not there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    os.replace(temporary, path)
+    replace_file(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def identify(document: dict[str, Any]) -> str:
+    """Return the name of what a document decides about: the first digits of its SHA-256."""
+    content = json.dumps(document, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:_ID_DIGITS]

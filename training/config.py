@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.strict_tables import build_strictly, merge_tables
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError
 
 PRESET_FOLDER = Path(__file__).parent / "presets"
 
@@ -271,34 +271,62 @@ class TrainingConfig:
     gallery: GalleryConfig = GalleryConfig()
 
     def flight_recipe(self) -> FlightConfig:
-        """Return the flights; raises ValueError for a preset that has none because it trains on real video."""
+        """Return the flights; raises UsageError for a preset that has none because it trains on real video."""
         if self.flights is None:
-            raise ValueError(f"preset {self.name} has no [flights]: only flyover presets train on synthetic flights")
+            raise UsageError(f"preset {self.name} has no [flights]: only flyover presets train on synthetic flights")
         return self.flights
 
 
 def load_config(name_or_path: str) -> TrainingConfig:
-    """Return the configuration of a preset's name or a TOML file; raises ValueError for unknown, missing or ill-typed
-    keys.
+    """Return the configuration of a preset's name or a TOML file.
 
-    A file may say ``base = "NAME"``: it then holds only what differs from that preset.
+    A file may say ``base = "NAME"``: it then holds only what differs from that preset. Raises UsageError for a name
+    that is neither, InputError for a file that cannot be read or has unknown, missing or ill-typed keys.
     """
     path = PRESET_FOLDER / f"{name_or_path}.toml"
     if not path.is_file():
         path = Path(name_or_path)
     if not path.is_file():
-        presets = ", ".join(sorted(preset.stem for preset in PRESET_FOLDER.glob("*.toml")))
-        raise ValueError(f"{name_or_path}: neither a file nor a preset ({presets})")
-    table = tomllib.loads(path.read_text("utf-8"))
+        raise UsageError(f"{name_or_path}: neither a TOML file nor a preset; presets are {', '.join(preset_names())}")
+    table = read_toml(path)
     base = table.pop("base", None)
     if base is not None:
         table = merge_tables(_base_table(base, path), table)
-    return build_strictly(TrainingConfig, table, path.name)
+    return _build(table, str(path))
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets in order."""
+    return sorted(preset.stem for preset in PRESET_FOLDER.glob("*.toml"))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the tables of a TOML file; raises InputError when it cannot be read or is not TOML."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not TOML: {error}") from error
 
 
 def config_from_json(text: str, where: str) -> TrainingConfig:
-    """Return what :func:`config_json` wrote, also by an earlier version that lacked some keys with defaults."""
-    return build_strictly(TrainingConfig, json.loads(text), where)
+    """Return what :func:`config_json` wrote, also by an earlier version that lacked some keys with defaults.
+
+    Raises InputError for another text.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON: {error}") from error
+    return _build(document, where)
+
+
+def _build(table: Any, where: str) -> TrainingConfig:
+    try:
+        return build_strictly(TrainingConfig, table, where)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def config_json(config: TrainingConfig) -> str:
@@ -307,10 +335,9 @@ def config_json(config: TrainingConfig) -> str:
 
 
 def _base_table(base: Any, path: Path) -> dict[str, Any]:
-    file = PRESET_FOLDER / f"{base}.toml"
-    if not file.is_file():
-        raise ValueError(f"{path.name}: base {base!r} is not a preset")
-    table = tomllib.loads(file.read_text("utf-8"))
+    if base not in preset_names():
+        raise InputError(f"{path}: base {base!r} is not a preset; presets are {', '.join(preset_names())}")
+    table = read_toml(PRESET_FOLDER / f"{base}.toml")
     if "base" in table:
-        raise ValueError(f"{path.name}: its base {base} has a base itself")
+        raise InputError(f"{path}: its base {base} has a base itself; name {table['base']}")
     return table

@@ -50,12 +50,12 @@ def replace_file(path: str | Path, content: Content, *, mode: int | None = None)
     sync_folder(target.parent)
 
 
-def create_file(path: str | Path, content: Content) -> None:
+def create_file(path: str | Path, content: Content, *, mode: int | None = None) -> None:
     """Write a file that appears once it is complete and on the disk; raises FileExistsError when the name is in use,
-    also when that happens while this file is written.
+    also when that happens while this file is written. ``mode`` None gives the permissions of the umask.
     """
     target = Path(path)
-    with hidden_file(target.parent, content) as temporary:
+    with hidden_file(target.parent, content, mode) as temporary:
         move_to_free_name(temporary, target)
     sync_folder(target.parent)
 
@@ -131,7 +131,9 @@ def hidden_file(folder: Path, content: Content, mode: int | None = None) -> Iter
     """
     while True:
         with _hidden(folder, PART) as temporary:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            # Private from the first moment where it shall be: who opened it early would read what is written later.
+            permissions = 0o666 if mode is None else mode & 0o600
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, permissions)
             with os.fdopen(descriptor, "wb") as stream:
                 if not _hold(descriptor, temporary):
                     continue  # a cleaner came between the two steps: begin again under another name

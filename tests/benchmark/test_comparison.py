@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from vidtag_cli.benchmark.comparison import SIGNIFICANCE, compare, mann_whitney_p
+from vidtag_cli.benchmark.record import SIGNIFICANCE, compare, mann_whitney_p
 
 
 def p_by_counting(ours: list[float], theirs: list[float]) -> float:

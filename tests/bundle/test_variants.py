@@ -17,7 +17,7 @@ from vidtag_cli.bundle.bundle_json import read_bundle_json, write_bundle_json
 from vidtag_cli.bundle.contract import BUNDLE_JSON, GraphVariant
 from vidtag_cli.bundle.float_parts import parts_of
 from vidtag_cli.bundle.integrity import sha256_of
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import ModelError
 
 

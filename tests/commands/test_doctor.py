@@ -11,7 +11,7 @@ from fake_tensorrt import fake_gpu
 from tiny_bundle import write_tiny_bundle
 from typer.testing import CliRunner
 
-from vidtag_cli.bundle import install_model, registry
+from vidtag_cli.bundle import install_model, installed_models
 from vidtag_cli.commands.doctor import doctor_command
 from vidtag_cli.errors import InputError
 
@@ -21,7 +21,7 @@ def machine(tmp_path, monkeypatch):
     """A machine with an ffmpeg and one packaged model."""
     monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("VIDTAG_MODEL", raising=False)
-    monkeypatch.setattr(registry, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
+    monkeypatch.setattr(installed_models, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
     monkeypatch.chdir(tmp_path)
     set_ffmpeg(monkeypatch, lambda: SimpleNamespace(path="/usr/bin/ffmpeg", version="7.1"))
     write_tiny_bundle(tmp_path / "packaged", "flyover")

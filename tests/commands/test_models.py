@@ -10,7 +10,7 @@ from fake_tensorrt import fake_gpu, location_encoder_in_parts
 from tiny_bundle import write_tiny_bundle
 from typer.testing import CliRunner
 
-from vidtag_cli.bundle import registry
+from vidtag_cli.bundle import installed_models
 from vidtag_cli.bundle.bundle_json import read_bundle_json, write_bundle_json
 from vidtag_cli.bundle.contract import GRAPHS_OF_KIND, GraphVariant
 from vidtag_cli.bundle.integrity import sha256_of
@@ -21,7 +21,7 @@ from vidtag_cli.errors import ModelError, OutputError, UsageError
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(registry, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
+    monkeypatch.setattr(installed_models, "PACKAGED_MODELS_DIR", tmp_path / "packaged")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -8,14 +9,12 @@ import pytest
 from vidtag_cli.engines.cache_limit import (
     DEFAULT_LIMIT_GB,
     IN_USE_S,
-    LEFT_BEHIND_S,
     LIMIT_VARIABLE,
     cache_limit_bytes,
     make_room,
     stored_bytes,
 )
-from vidtag_cli.engines.seal_key import KEY_BYTES
-from vidtag_cli.engines.sealed_store import Refusal, SealedFile, SealedStore
+from vidtag_cli.engines.sealed_store import KEY_BYTES, Refusal, SealedFile, SealedStore
 from vidtag_cli.errors import UsageError
 
 CONTENT = b"x" * 100_000
@@ -75,12 +74,15 @@ def test_the_engines_of_one_model_do_not_displace_each_other(store):
 def test_locks_stay_and_what_a_killed_process_left_goes(store):
     with store.lock("a.engine", lambda: None):
         put(store, "a.engine", 0)
-    for name, seconds in ((".b.engine.4711", 2 * LEFT_BEHIND_S), (".c.engine.4712", 60)):
-        (store.folder / name).write_bytes(CONTENT)
-        age(store.folder / name, seconds)
-    removed = make_room(store.folder, 10**9)
-    assert [file.path.name for file in removed] == [".b.engine.4711"]
-    assert names(store) == [".a.engine.lock", ".c.engine.4712", "a.engine", "a.engine.json"]
+    left, being_written = (store.folder / f".vidtag-{digit * 16}.part" for digit in "bc")
+    for path in (left, being_written):
+        path.write_bytes(CONTENT)
+        age(path, 2 * IN_USE_S)
+    with being_written.open("rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        assert stored_bytes(store.folder) == pytest.approx(len(CONTENT), abs=SLACK_BYTES)
+        assert make_room(store.folder, 1) == []
+    assert names(store) == [".a.engine.lock", being_written.name, "a.engine", "a.engine.json"]
 
 
 def test_a_file_that_another_process_removes_first_is_no_error(store):
@@ -91,7 +93,7 @@ def test_a_file_that_another_process_removes_first_is_no_error(store):
 
 def test_a_folder_in_the_cache_is_not_touched(store):
     (store.folder / "someone.engine").mkdir()
-    age(store.folder / "someone.engine", 10 * LEFT_BEHIND_S)
+    age(store.folder / "someone.engine", 10 * IN_USE_S)
     assert (stored_bytes(store.folder), make_room(store.folder, 1)) == (0, [])
 
 

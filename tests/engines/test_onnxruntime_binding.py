@@ -7,8 +7,8 @@ import pytest
 from tiny_bundle import example_inputs, reference, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
-from vidtag_cli.engines.onnxruntime_binding import MAX_BOUND_SHAPES, DeviceBinding
-from vidtag_cli.engines.onnxruntime_library import import_onnxruntime
+from vidtag_cli.engines.onnxruntime_engine import MAX_BOUND_SHAPES, DeviceBinding
+from vidtag_cli.engines.onnxruntime_session import import_onnxruntime
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}
 """Float32 sums over 6 features."""

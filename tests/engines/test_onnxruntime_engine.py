@@ -15,7 +15,8 @@ from tiny_bundle import example_inputs, reference, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
 from vidtag_cli.engines import onnxruntime_engine
-from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine, probe_device, provider_of, usable_cpus
+from vidtag_cli.engines.onnxruntime_engine import OnnxRuntimeEngine, provider_of, usable_cpus
+from vidtag_cli.engines.onnxruntime_session import probe_device
 from vidtag_cli.engines.tensorrt_library import import_tensorrt
 from vidtag_cli.errors import ModelError, UsageError
 
@@ -337,7 +338,7 @@ def test_a_failure_while_running_names_graph_device_and_shapes(graph):
 
 
 SCRIPT = """
-from vidtag_cli.engines.onnxruntime_engine import probe_device
+from vidtag_cli.engines.onnxruntime_session import probe_device
 problem = probe_device("cpu")
 assert not problem, problem
 """

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vidtag_cli.engines.seal_key import KEY_BYTES, seal_key, seal_key_path
-from vidtag_cli.engines.sealed_store import Refusal, SealedFile, SealedStore
+from vidtag_cli.engines.sealed_store import KEY_BYTES, Refusal, SealedFile, SealedStore, seal_key, seal_key_path
 from vidtag_cli.errors import ModelError
 
 NAME = "a.engine"

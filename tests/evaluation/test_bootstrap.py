@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vidtag_cli.evaluation.bootstrap import ClipResampling, bootstrap_ci, estimate_median, estimate_ratio
+from vidtag_cli.evaluation.bootstrap import (
+    ClipResampling,
+    Estimate,
+    estimate_median,
+    estimate_ratio,
+    percentile_interval,
+    resampled_medians,
+    resampled_ratios,
+)
 
 # 100 trials with fixed seeds of a 95 % interval: a right one covers at least 87 with probability 0.999; the percentile
 # interval of 40 values is known to fall one or two per cent short.
@@ -11,37 +19,32 @@ TRIALS, LOWEST_COVERED = 100, 85
 FEW = 100
 
 
+def mean_of_clips(values, seed):
+    return estimate_ratio(values, np.ones(len(values)), ClipResampling(len(values), seed, FEW))
+
+
 def test_equal_seeds_give_equal_intervals():
     values = np.random.default_rng(0).normal(size=30)
-    assert bootstrap_ci(values, np.mean, seed=1, resamples=FEW) == bootstrap_ci(values, np.mean, seed=1, resamples=FEW)
-    assert bootstrap_ci(values, np.mean, seed=1, resamples=FEW) != bootstrap_ci(values, np.mean, seed=2, resamples=FEW)
+    assert mean_of_clips(values, seed=1) == mean_of_clips(values, seed=1)
+    assert mean_of_clips(values, seed=1).low != mean_of_clips(values, seed=2).low
 
 
 def test_the_interval_of_a_mean_covers_the_true_mean_as_often_as_it_says():
     random = np.random.default_rng(7)
     covered = 0
     for trial in range(TRIALS):
-        low, high = bootstrap_ci(random.normal(5.0, 2.0, 40), lambda v: float(v.mean()), seed=trial, resamples=FEW)
-        covered += low <= 5.0 <= high
+        estimate = mean_of_clips(random.normal(5.0, 2.0, 40), seed=trial)
+        covered += estimate.low <= 5.0 <= estimate.high
     assert LOWEST_COVERED <= covered < TRIALS
 
 
-def test_one_value_has_no_width():
-    assert bootstrap_ci(np.array([3.0]), np.median, seed=0, resamples=FEW) == (3.0, 3.0)
+def test_one_clip_has_no_width():
+    assert mean_of_clips(np.array([3.0]), seed=0) == Estimate(3.0, 3.0, 3.0)
 
 
-def test_rows_stay_together():
-    rows = np.array([(1.0, 10.0), (2.0, 20.0)])
-    assert bootstrap_ci(rows, lambda v: float(np.max(np.abs(v[:, 1] - 10.0 * v[:, 0]))), seed=0, resamples=FEW) == (
-        0.0,
-        0.0,
-    )
-
-
-@pytest.mark.parametrize("values", [[], [1.0, float("nan")]])
-def test_no_values_and_nan_are_refused(values):
-    with pytest.raises(ValueError):
-        bootstrap_ci(np.array(values), np.mean, seed=0)
+def test_an_interval_leaves_out_what_could_not_be_resampled():
+    assert percentile_interval(np.array([np.nan, 1.0, 2.0]), level=1.0) == (1.0, 2.0)
+    assert percentile_interval(np.arange(101.0), level=0.9) == pytest.approx((5.0, 95.0))
 
 
 class TestClips:
@@ -94,6 +97,17 @@ class TestClips:
         nothing = ClipResampling(clips=0, seed=0, resamples=FEW)
         assert np.isnan(estimate_ratio(np.zeros(0), np.zeros(0), nothing).low)
         assert np.isnan(estimate_median(np.zeros(0), np.zeros(0, int), nothing).high)
+
+    def test_a_resample_without_any_value_has_no_statistic(self):
+        resampling = ClipResampling(clips=2, seed=6, resamples=FEW)
+        drawn = np.concatenate(list(resampling.counts()))
+        only_first = drawn[:, 1] == 0
+        ratios = resampled_ratios(np.array([0.0, 3.0]), np.array([0.0, 4.0]), resampling)
+        medians = resampled_medians(np.array([np.nan, 7.0]), np.arange(2), resampling)
+        assert np.array_equal(np.isnan(ratios), only_first)
+        assert np.array_equal(np.isnan(medians), only_first)
+        assert set(ratios[~only_first]) == {0.75}
+        assert set(medians[~only_first]) == {7.0}
 
     def test_totals_of_other_clips_are_refused(self):
         with pytest.raises(ValueError, match="for 4 clips"):

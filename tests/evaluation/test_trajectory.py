@@ -8,6 +8,7 @@ import pytest
 from vidtag_cli.evaluation.trajectory import (
     KM_PER_DEGREE,
     coupling_distance,
+    curve_distances,
     discrete_frechet,
     longitude_range_deg,
     mean_range_difference,
@@ -189,3 +190,16 @@ def test_nothing_located_is_nan_with_coverage_zero():
 def test_a_long_track_shifted_is_the_shift():
     truth = np.stack([np.linspace(0.0, 10.0, 1000), np.full(1000, 20.0)], 1)
     assert discrete_frechet(truth, truth + [0.0, 0.25]).degrees == pytest.approx(0.25)
+
+
+def test_all_curves_of_several_clips():
+    random = np.random.default_rng(3)
+    clips = [(walk(random, length), walk(random, length)) for length in (3, 8)]
+    clips.append((walk(random, 4), np.full((4, 2), np.nan)))
+    curves = curve_distances(clips)
+    assert list(curves) == ["dfd_deg", "dfd_km", "mrd_deg", "mrd_km"]
+    for number, clip in enumerate(clips[:2]):
+        frechet, ranges = discrete_frechet(*clip), mean_range_difference(*clip)
+        values = [curves[name][number] for name in curves]
+        assert values == [frechet.degrees, frechet.km, ranges.degrees, ranges.km]
+    assert all(math.isnan(values[2]) for values in curves.values())

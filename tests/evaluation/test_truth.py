@@ -56,17 +56,10 @@ class TestGpx:
         text = gpx(trkpt(1, 2)).replace("GPX/1/1", "GPX/1/0").replace('"1.1"', '"1.0"')
         assert len(read_truth(saved(tmp_path, "t.GPX", text)).instants) == 1
 
-    def test_media_times_that_vidtag_wrote_are_preferred(self, tmp_path):
-        extension = (
-            '<extensions><v:media_time_s xmlns:v="tag:vidtag,2026:gpx/1">0.5</v:media_time_s></extensions></trkpt>'
-        )
-        truth = read_truth(saved(tmp_path, "t.gpx", gpx(trkpt(1, 2).replace("</trkpt>", extension))))
-        assert (truth.clock, truth.instants.tolist()) == ("media_time", [0.5])
-
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            (gpx(trkpt(1, 2), '<trkpt lat="1" lon="2"/>'), "line 4: the track point has no time"),
+            (gpx(trkpt(1, 2), '<trkpt lat="1" lon="2"/>'), "line 4: the position has no time"),
             (gpx(trkpt(1, 2), trkpt(1, 2, "2024-05-17T09:30:00")), "line 4: the time .* names no zone"),
             (gpx(trkpt(1, 2), trkpt(1, 2, "noon")), "line 4: 'noon' is not a time"),
             (gpx(trkpt(1, 2), trkpt(1, 2, "2024-05-17T09:29:59Z")), "line 4: the time runs backwards"),
@@ -74,7 +67,7 @@ class TestGpx:
             (gpx(trkpt(1, 181)), r"line 3: longitude 181 is outside"),
             (gpx(trkpt("x", 2)), "line 3: latitude 'x' is not a number"),
             (gpx(trkpt("nan", 2)), "line 3: latitude 'nan' is not a number"),
-            (gpx('<trkpt lon="2"><time>2024-05-17T09:30:00Z</time></trkpt>'), "line 3: latitude '' is not a number"),
+            (gpx('<trkpt lon="2"><time>2024-05-17T09:30:00Z</time></trkpt>'), "line 3: there is no latitude"),
             (gpx(), "holds no position"),
             (GPX_HEAD, "not well-formed XML"),
             ("", "not well-formed XML"),
@@ -114,8 +107,9 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("time_s,lat,lon\n0,1,2\n1,,\n", "line 3: latitude '' is not a number"),
-            ("time_s,lat,lon\n0,1,2\n1,1\n", "line 3: 2 cells"),
+            ("time_s,lat,lon\n0,1,2\n1,,2\n", "line 3: there is no latitude"),
+            ("time_s,lat,lon\n0,1,2\n1,1\n", "line 3: there is no longitude"),
+            ("time_s,lat,lon\n0,1,2\n,1,2\n", "line 3: the position has no time"),
             ("time_s,lat,lon\n0,1,2\nx,1,2\n", "line 3: media time 'x'"),
             ("time_s,lat,lon\n1,1,2\n0,1,2\n", "line 3: the time runs backwards"),
             ("frame,lat,lon\n0.5,1,2\n", "line 2: frame index '0.5'"),
@@ -159,13 +153,16 @@ class TestGeojson:
     def test_errors_name_the_feature(self, tmp_path):
         good = self.feature(2, 1, media_time_s=0)
         cases = {
-            self.document(good, self.feature(2, 1)): "feature 2: has none of the properties",
+            self.document(good, self.feature(2, 1)): "feature 2: the position has no time",
             self.document(good, self.feature(2, 99, media_time_s=1)): "feature 2: latitude 99",
-            self.document(good, {"geometry": {"type": "LineString"}}): "feature 2: not a Point",
-            self.document(good, 7): "feature 2: not a Point",
+            self.document(self.feature(2, 1)): "has none of the properties",
+            self.document(good, {"type": "LineString", "coordinates": [[2, 1]]}): "feature 2: the position has no time",
+            self.document(good, {"type": "Polygon"}): "feature 2: points and lines are read, not 'Polygon'",
+            self.document(good, 7): "feature 2: not a GeoJSON object",
             self.document(): "holds no position",
-            '{"type": "Feature"}': "not a GeoJSON FeatureCollection",
-            "[": "not JSON",
+            '{"type": "FeatureCollection"}': "no list of features",
+            "[]": "not a GeoJSON object",
+            "[": "line 1: not valid JSON",
         }
         for text, message in cases.items():
             with pytest.raises(InputError, match=message):
@@ -178,7 +175,7 @@ def test_missing_and_unknown_files_are_named(tmp_path):
     with pytest.raises(InputError, match="folder.csv: cannot be read"):
         (tmp_path / "folder.csv").mkdir()
         read_truth(tmp_path / "folder.csv")
-    with pytest.raises(InputError, match=r"t\.srt: true positions are read from \.gpx"):
+    with pytest.raises(InputError, match=r"t\.srt: positions are read from \.gpx"):
         read_truth(saved(tmp_path, "t.srt", ""))
 
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from export.about_model import read_about
-from export.bundle import export_bundle
+from export.bundle import TrainedModel, read_about, write_bundle
 from training.config import load_config
+from training.model.rounding import round_weights_
 from training.model.vidtag import build_model
-from training.rounding import round_weights_
+from training.run.folder import FinishedRun
 from vidtag_cli.bundle.contract import Calibration
 
 CALIBRATION = Calibration(
@@ -36,16 +36,14 @@ def random_places(count, seed=0):
     return np.stack([lat_deg, rng.uniform(-180, 180, count)], -1)
 
 
-def bundle_parts(config, gallery_points=2000):
-    """Return the keyword arguments of ``export_bundle`` beside the model."""
+def finished_run(model, config, gallery_points=2000):
+    """Return a run with this model, and numbers that mean nothing."""
     width = config.model.feature_dim
-    return {
-        "about": read_about(config.name),
-        "gallery_latlon_deg": random_places(gallery_points),
-        "calibration": CALIBRATION,
-        "domain_arrays": {"mean": np.zeros(width, np.float32), "whitening": np.eye(width, dtype=np.float32)},
-        "metrics": {"median_km": 75.0},
-    }
+    return FinishedRun(
+        config=config, model=model, gallery_latlon_deg=random_places(gallery_points), calibration=CALIBRATION,
+        domain_arrays={"mean": np.zeros(width, np.float32), "whitening": np.eye(width, dtype=np.float32)},
+        metrics={"median_km": 75.0}, parity_frames_rgb=None,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -59,20 +57,18 @@ def flyover_model(flyover_config):
 
 
 @pytest.fixture(scope="session")
+def flyover_run(flyover_model, flyover_config):
+    return finished_run(flyover_model, flyover_config)
+
+
+@pytest.fixture(scope="session")
 def frame_size_px(flyover_config):
     return flyover_config.model.frame_size_px
 
 
 @pytest.fixture(scope="session")
-def flyover_export(flyover_config, flyover_model, tmp_path_factory):
+def flyover_export(flyover_run, tmp_path_factory):
     """Return the bundle in both precisions and its parity reports."""
     out = tmp_path_factory.mktemp("export") / "flyover.vidtag"
-    parts = bundle_parts(flyover_config)
-    return export_bundle(
-        flyover_model, flyover_config, out, precisions=("fp32", "fp16"), for_tensorrt=True, **parts
-    )  # fmt: skip
-
-
-@pytest.fixture
-def flyover_parts(flyover_config):
-    return bundle_parts(flyover_config)
+    source = TrainedModel(flyover_run, read_about("flyover"), precisions=("fp32", "fp16"), for_tensorrt=True)
+    return write_bundle(source, out, force=False)

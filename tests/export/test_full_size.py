@@ -13,7 +13,7 @@ from export.checkpoint import RANDOM_MODELS, random_config, random_run, read_che
 from export.full_size import onnx as export_command
 from vidtag_cli.bundle.external_data import external_data_locations
 from vidtag_cli.bundle.load import load_bundle
-from vidtag_cli.engines.registry import open_engine
+from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import InputError
 from vidtag_cli.geo.nearest import nearest_neighbour
 

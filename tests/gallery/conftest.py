@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from vidtag_cli.gallery.build import build_gallery
-from vidtag_cli.gallery.contract import GalleryOrigin
-from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin
 from vidtag_cli.geo.sphere import unit_vector
 
 ENCODER_SHA256 = "ab" * 32

@@ -17,10 +17,10 @@ from vidtag_cli.gallery.build import (
     first_of_duplicates,
     near_antimeridian,
     other_longitude,
+    regular_spacing_km,
+    shared_cell_area_km2,
 )
-from vidtag_cli.gallery.cell_area import regular_spacing_km, shared_cell_area_km2
-from vidtag_cli.gallery.contract import GalleryOrigin
-from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.land import is_land
 from vidtag_cli.geo.sphere import haversine_km

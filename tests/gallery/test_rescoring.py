@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from vidtag_cli.errors import ModelError
-from vidtag_cli.gallery.rescoring import rescore_points
-from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.gallery.search import rescore_points, search_gallery
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.grid import equal_area_grid
 

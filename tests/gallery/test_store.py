@@ -11,8 +11,8 @@ import pytest
 
 from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.errors import ModelError, OutputError
-from vidtag_cli.gallery.contract import GalleryOrigin
-from vidtag_cli.gallery.store import Gallery, open_gallery, save_gallery
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
+from vidtag_cli.gallery.writing import save_gallery
 from vidtag_cli.geo.grid import equal_area_grid
 
 ENCODER_SHA256 = "ab" * 32
@@ -55,7 +55,7 @@ def test_another_encoders_gallery_is_refused(gallery: Gallery) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": "vidtag-gallery/2"}, "not known"),
+        ({"schema": "vidtag-gallery/2"}, "reads .vidtag-gallery/1."),
         ({"points": 3}, "promises"),
         ({"width": 7}, "promises"),
         ({"rows": 10**9}, "promises"),

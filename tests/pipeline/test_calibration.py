@@ -1,5 +1,8 @@
 """A bundle's calibration is read as what was measured, or as nothing measured, never as something in between."""
 
+import dataclasses
+import math
+
 import pytest
 from tiny_bundle import write_tiny_bundle
 from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
@@ -15,6 +18,14 @@ def test_measured_numbers_give_the_measured_rule(tmp_path):
     assert isinstance(rule, UncertaintyRule)
     assert rule.radii.radii_km(60.0) == (20.0, 200.0)
     assert rule.path is None
+
+
+def test_a_doubt_at_an_edge_is_in_the_bin_above_it():
+    table = RadiusTable((1.0, 2.0), (10.0, 20.0, 30.0), (100.0, 200.0, 300.0))
+    radii = [table.radii_km(doubt) for doubt in (0.0, 1.0, 1.5, 2.0, math.inf)]
+    assert radii == [(10.0, 100.0), (20.0, 200.0), (20.0, 200.0), (30.0, 300.0), (30.0, 300.0)]
+    with pytest.raises(ValueError, match="no number"):
+        table.radii_km(math.nan)
 
 
 PATH_NUMBERS = {"path_max_speed_km_h": 90.0, "path_doubt_km": 25.0, "path_posterior_scale": 14.0}
@@ -44,6 +55,29 @@ def test_measured_paths_are_read_beside_the_frames(tmp_path):
 def test_half_a_measured_path_is_refused(tmp_path, numbers, tables, message):
     with pytest.raises(ModelError, match=message):
         read_rule(with_path(tmp_path, numbers, tables))
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("posterior_radius_edges_km", [math.nan]), ("posterior_radius_edges_km", [math.inf]),
+    ("radius50_km", [math.nan, 20.0]), ("radius95_km", [100.0, math.nan]), ("radius95_km", [100.0, math.inf]),
+])  # fmt: skip
+def test_a_table_of_what_is_no_number_is_refused(tmp_path, name, values):
+    """JSON has no such numbers; whatever else a table comes from, it must not switch a limit off."""
+    bundle = load_bundle(write_tiny_bundle(tmp_path))
+    calibration = dataclasses.replace(bundle.calibration, tables={**bundle.calibration.tables, name: values})
+    contract = dataclasses.replace(bundle.contract, calibration=calibration)
+    with pytest.raises(ModelError, match=r"calibration\.tables\."):
+        read_rule(dataclasses.replace(bundle, contract=contract))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0, -1.0])
+def test_a_number_that_is_no_limit_is_refused(tmp_path, value):
+    bundle = load_bundle(write_tiny_bundle(tmp_path))
+    parameters = {**bundle.calibration.parameters, "max_domain_distance": value}
+    calibration = dataclasses.replace(bundle.calibration, parameters=parameters)
+    contract = dataclasses.replace(bundle.contract, calibration=calibration)
+    with pytest.raises(ModelError, match="max_domain_distance must be a number above 0"):
+        read_rule(dataclasses.replace(bundle, contract=contract))
 
 
 def test_without_measurements_only_the_models_own_scale_is_left(tmp_path):

@@ -116,7 +116,7 @@ def test_candidates_are_scored_by_what_the_encoder_gives_and_not_by_what_is_stor
     """The scores of places are the cosines of unrounded embeddings; those of the stored ones are off by 1e-4."""
     opened = session()
     (embedded,) = embed(opened, batch(frames(3)))
-    queries = unit_rows(embedded.outputs["refined_embedding"])
+    queries, _ = unit_rows(embedded.outputs["refined_embedding"])
     scores, indices, _ = rank_points(opened, queries, opened.rule.posterior_scale)
     gallery = opened.gallery
     places = np.concatenate([gallery.latlon_deg, other_longitude(gallery.latlon_deg[gallery.alias_of])])

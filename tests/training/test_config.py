@@ -6,7 +6,8 @@ import json
 import pytest
 
 from training.config import PRESET_FOLDER, TrainingConfig, config_from_json, config_json, load_config
-from vidtag_cli.bundle.strict_json import decode
+from vidtag_cli.errors import InputError, UsageError
+from vidtag_cli.strict_values import decode
 
 PRESETS = sorted(path.stem for path in PRESET_FOLDER.glob("*.toml"))
 
@@ -63,7 +64,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_it_refuses(case, tmp_path):
     old, new, named = BAD[case]
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(InputError, match=named):
         load_config(changed(tmp_path, old, new))
 
 
@@ -85,7 +86,7 @@ def test_a_base_gives_what_the_file_does_not_say(tmp_path):
 def test_a_base_must_be_a_preset_without_one(tmp_path, base):
     path = tmp_path / "bad.toml"
     path.write_text(f'base = {base}\nname = "bad"\n', "utf-8")
-    with pytest.raises(ValueError, match="base"):
+    with pytest.raises(InputError, match="base"):
         load_config(str(path))
 
 
@@ -96,12 +97,12 @@ def test_an_earlier_record_lacks_later_keys():
     del record["mix"], record["phase_one"]["ema_decay"]
     assert config_from_json(json.dumps(record), "config.json") == config
     del record["seed"]
-    with pytest.raises(ValueError, match="missing key seed"):
+    with pytest.raises(InputError, match="missing key seed"):
         config_from_json(json.dumps(record), "config.json")
 
 
 def test_an_unknown_name_lists_the_presets():
-    with pytest.raises(ValueError, match="flyover, paper"):
+    with pytest.raises(UsageError, match="flyover, paper"):
         load_config("no such preset")
 
 
@@ -109,5 +110,5 @@ def test_a_range_needs_both_its_ends(tmp_path):
     text = (PRESET_FOLDER / "flyover.toml").read_text("utf-8")
     path = tmp_path / "short.toml"
     path.write_text(text.replace("jitter_deg = [0.02, 0.5]", "jitter_deg = [0.02]"), "utf-8")
-    with pytest.raises(ValueError, match="jitter_deg: 2 entries"):
+    with pytest.raises(InputError, match="jitter_deg: 2 entries"):
         load_config(str(path))

@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from training.ablations.classify import frame_rows
-from training.ablations.flights import FlightSet
-from training.ablations.recipe import Recipe, identify
-from training.baselines.classifier import CellClassifier
+from training.ablations.flyover_run import FlightSet
+from training.ablations.recipe import Recipe
+from training.baselines.classifier import CellClassifier, frame_rows
+from training.checkpoint import identify
 from training.evaluation.predict import NamedGallery, QueryClips, predict
 from training.evaluation.predictions import PredictionInfo, Predictions, join_clips, load_predictions, save_predictions
+from training.features.clips import branch_features
+from training.flyover.features import FeatureStore
+from training.model.retrieval import best_places, both_longitudes, embed_gallery
 from training.model.vidtag import VidTag
-from training.retrieval import predict_clips
-from training.seam import both_longitudes
 from vidtag_cli.gallery.build import canonical_latlon
 
 Train = Callable[[], VidTag | CellClassifier]
@@ -31,11 +33,11 @@ def answer(recipe: Recipe, train: Train, flights: FlightSet, gallery: NamedGalle
         return load_predictions(path)
     model = train()
     if isinstance(model, CellClassifier):
-        found = _classify(recipe, model, flights)
+        predictions = _classify(recipe, model, flights)
     else:
-        found = _retrieve(recipe, model, flights, gallery)
-    save_predictions(found, path)
-    return found
+        predictions = _retrieve(recipe, model, flights, gallery)
+    save_predictions(predictions, path)
+    return predictions
 
 
 def answer_path(recipe: Recipe, flights: FlightSet, gallery: NamedGallery, out: Path) -> Path:
@@ -52,8 +54,8 @@ def _retrieve(recipe: Recipe, model: VidTag, flights: FlightSet, gallery: NamedG
         places = latlon_deg
         if row.both_longitudes:
             places = both_longitudes(places)
-        found = predict_clips(model, asked.store, places, branch=recipe.branch, refine=row.refine)
-        return canonical_latlon(found.reshape(-1, 2)).reshape(found.shape)
+        predicted_deg = predict_clips(model, asked.store, places, branch=recipe.branch, refine=row.refine)
+        return canonical_latlon(predicted_deg.reshape(-1, 2)).reshape(predicted_deg.shape)
 
     clips = QueryClips(f"flyover {flights.name}", flights.keys, list(flights.store.latlon_deg))
     return predict(row.title, locate, flights, clips, gallery)
@@ -72,3 +74,25 @@ def _gallery_name(recipe: Recipe, gallery: NamedGallery) -> str:
     if recipe.row.cells is not None:
         return ""
     return hashlib.sha256(np.ascontiguousarray(gallery.latlon_deg, "<f8").tobytes()).hexdigest()
+
+
+_CLIPS = 16
+
+
+@torch.no_grad()
+def predict_clips(
+    model: VidTag, store: FeatureStore, gallery_latlon_deg: np.ndarray, *, branch: slice = slice(None), refine: bool
+) -> np.ndarray:
+    """Return predicted positions (B, T, 2) in degrees: of Phase I, or after GeoRefiner with ``refine``."""
+    model.eval()
+    gallery = embed_gallery(model, gallery_latlon_deg)
+    predicted = []
+    for begin in range(0, len(store), _CLIPS):
+        features = branch_features(store.features[begin : begin + _CLIPS], branch).to(gallery.device)
+        attended, embedding = model.embed_frames(features)  # (b, T, D), (b, T, E)
+        best = best_places(embedding.flatten(0, 1), gallery)
+        if refine:
+            queries = gallery[best].reshape(embedding.shape)
+            best = best_places(model.georefiner(attended, queries).flatten(0, 1), gallery)
+        predicted.append(gallery_latlon_deg[best.cpu().numpy()].reshape(*features.shape[:2], 2))
+    return np.concatenate(predicted)

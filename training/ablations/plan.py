@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.evaluation.paper import PaperTable, find_paper_table
+from training.baselines.heads import Branch, CellsConfig
+from training.config import read_toml
+from training.evaluation.tables import PaperTable, find_paper_table
 from training.strict_tables import build_strictly
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError
 
 PLAN_FILE = Path(__file__).parent / "flyover.toml"
-
-Branch = Literal["both", "clip", "dino"]
 Metric = Literal["median_km", "dfd_km", "mrd_km"]
-
-
-@dataclass(frozen=True, slots=True)
-class CellsConfig:
-    """A classifier over S2 cells of these levels, coarse to fine; the finest answers.
-
-    ``flat`` has one level, ``levels`` a perceptron for each, multiplied, ``queries`` a query decoder over the branches.
-    """
-
-    head: Literal["flat", "levels", "queries"]
-    levels: tuple[int, ...]
-    hidden: tuple[int, ...] = ()
-    width: int = 256
-    mean_centres: bool = False
-    steps: int = 1500
-    batch_frames: int = 512
-    learning_rate: float = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +89,8 @@ class AblationPlan:
         names = [row.name for row in self.row]
         if len(set(names)) < len(names):
             raise UsageError("two rows have one name")
-        wanted = [entry.row for table in self.table for entry in table.rows]
-        unknown = sorted({*wanted, *(name for claim in self.claim for name in claim.order)} - set(names))
+        named_rows = [entry.row for table in self.table for entry in table.rows]
+        unknown = sorted({*named_rows, *(name for claim in self.claim for name in claim.order)} - set(names))
         if unknown:
             raise UsageError(f"no row is called {', '.join(unknown)}: there are {', '.join(names)}")
         for row in self.row:
@@ -130,11 +112,11 @@ class AblationPlan:
 
 
 def load_plan(path: Path = PLAN_FILE) -> AblationPlan:
-    """Return the study of a TOML file; raises UsageError for a file that is none."""
+    """Return the study of a TOML file; raises InputError for a file that is none."""
     try:
-        return build_strictly(AblationPlan, tomllib.loads(path.read_text("utf-8")), path.name)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a plan of ablations: {error}") from error
+        return build_strictly(AblationPlan, read_toml(path), path.name)
+    except ValueError as error:
+        raise InputError(f"{path}: not a plan of ablations: {error}") from error
 
 
 def _check_row(row: AblationRow) -> None:

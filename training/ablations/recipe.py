@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 from training.ablations.plan import AblationRow
 from training.config import LocationTrainingConfig, PhaseConfig, TrainingConfig, config_from_json, config_json
 from training.strict_tables import merge_tables
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError
 
-_ID_DIGITS = 12
 _OF_THE_FEATURES = ("frame_size_px", "clip", "dino", "siglip", "upright")
 """What the cached features are made with: a row cannot change it."""
 
@@ -104,7 +102,7 @@ def resolve(
     try:
         text = json.dumps(merge_tables(json.loads(config_json(preset)), changed))
         config = config_from_json(text, f"row {row.name}")
-    except ValueError as error:
+    except InputError as error:
         raise UsageError(str(error)) from error
     config = dataclasses.replace(
         config,
@@ -126,12 +124,6 @@ def location_recipe(config: TrainingConfig) -> LocationTrainingConfig:
     if config.locations is None:
         raise UsageError(f"preset {config.name} has no [locations]: it does not say how location encoders start")
     return config.locations
-
-
-def identify(document: dict[str, Any]) -> str:
-    """Return the name of what a document decides about: the first digits of its SHA-256."""
-    content = json.dumps(document, sort_keys=True).encode()
-    return hashlib.sha256(content).hexdigest()[:_ID_DIGITS]
 
 
 def _scale(phase: PhaseConfig, factor: float) -> PhaseConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from training.ablations.answer import answer, answer_path
-from training.ablations.classify import train_cells
-from training.ablations.flights import choose_flights, names_of_sets
+from training.ablations.flyover_run import FlyoverRun, choose_flights, names_of_sets, open_run
 from training.ablations.plan import AblationPlan, AblationRow
 from training.ablations.recipe import Recipe, resolve
-from training.ablations.run_folder import FlyoverRun, open_run
 from training.ablations.score import FlightErrors, RowScore, flight_errors, score_row
 from training.ablations.table import Scores, StudyRecord, study_document, study_markdown
-from training.ablations.train import train_retrieval
+from training.ablations.train import train_cells, train_retrieval
 from training.ablations.verdict import judge
 from training.baselines.classifier import CellClassifier
 from training.checkpoint import write_json
 from training.evaluation.predict import NamedGallery
 from training.evaluation.predictions import Predictions
-from training.flyover.gallery import SPACING_KM, flyover_gallery
+from training.flyover.flights import SPACING_KM, flyover_gallery
 from training.model.vidtag import VidTag
 from vidtag_cli.errors import UsageError
+from vidtag_cli.files import replace_file
 
 _log = logging.getLogger("training")
 
@@ -108,11 +106,11 @@ def _score(
     scores: dict[str, dict[str, RowScore]] = {}
     for row in rows:
         for subset in plan.subsets_of(row.name):
-            chosen = choose_flights(subset, run.sets, plan.near_antimeridian_km)
-            if not any(mask.any() for _, mask in chosen):
+            flights = choose_flights(subset, run.sets, plan.near_antimeridian_km)
+            if not any(mask.any() for _, mask in flights):
                 _log.warning("%s: no flight is of this subset", subset)
                 continue
-            by_seed = [_errors(predicted, chosen) for predicted in answers[row.name]]
+            by_seed = [_errors(predicted, flights) for predicted in answers[row.name]]
             scores.setdefault(subset, {})[row.name] = score_row(by_seed)
     return scores
 
@@ -121,14 +119,11 @@ def _write(plan: AblationPlan, rows: Sequence[AblationRow], scores: Scores, reco
     verdicts = [judge(claim, scores.get(claim.subset, {})) for claim in plan.claim]
     titles = {row.name: row.title for row in rows}
     write_json(out / "ablations.json", study_document(record, plan, scores, verdicts, titles))
-    path = out / "ablations.md"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(study_markdown(record, plan, scores, verdicts, titles), "utf-8")
-    os.replace(temporary, path)
+    replace_file(out / "ablations.md", study_markdown(record, plan, scores, verdicts, titles).encode())
 
 
-def _errors(predicted: Answers, chosen: Sequence[tuple[str, np.ndarray]]) -> FlightErrors:
-    return flight_errors([predicted[name].select(mask) for name, mask in chosen if mask.any()])
+def _errors(predicted: Answers, flights: Sequence[tuple[str, np.ndarray]]) -> FlightErrors:
+    return flight_errors([predicted[name].select(mask) for name, mask in flights if mask.any()])
 
 
 def _record(run: FlyoverRun, options: StudyOptions, seeds: int, gallery: NamedGallery) -> StudyRecord:

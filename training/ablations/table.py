@@ -9,7 +9,7 @@ from typing import Any
 from training.ablations.plan import AblationPlan, AblationTable
 from training.ablations.score import METRICS, THRESHOLDS_KM, RowScore
 from training.ablations.verdict import Verdict
-from training.evaluation.columns import heading
+from training.evaluation.tables import heading
 
 Scores = Mapping[str, Mapping[str, RowScore]]
 """Subset -> name of a row -> score."""

@@ -1,23 +1,25 @@
-"""Training of a retrieval row: Phase I as flyover trains it, and GeoRefiner on top where the row has one."""
+"""Training of a row: Phase I as flyover trains it, GeoRefiner on top where asked for, or a classifier over cells."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from training.ablations.flights import DrawnFrames, FlightSet
-from training.ablations.recipe import Recipe, identify, location_recipe
-from training.ablations.run_folder import FlyoverRun
-from training.checkpoint import load_weights, save_weights, write_json
-from training.clips import ClipSource
+from training.ablations.flyover_run import DrawnFrames, FlightSet, FlyoverRun
+from training.ablations.recipe import Recipe, location_recipe
+from training.baselines.cells import CellPartition, cells_at_level, with_mean_centres
+from training.baselines.classifier import CellClassifier, frame_rows, train_classifier
+from training.baselines.heads import build_head
+from training.checkpoint import identify, load_weights, save_weights, write_json
+from training.features.clips import ClipSource
+from training.flyover.locations import fit_locations
 from training.model.dual_encoder import DualFrameEncoder
-from training.model.frame_mlp import FrameMlp
 from training.model.location_encoder import LocationEncoder
-from training.model.tempgeo import TempGeo
+from training.model.tempgeo import FrameMlp, TempGeo
 from training.model.vidtag import VidTag, build_heads, build_location_encoder
-from training.phases.locations import fit_locations
 from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
 from vidtag_cli.errors import UsageError
@@ -105,3 +107,36 @@ def _narrow_tempgeo(recipe: Recipe) -> TempGeo:
         recipe.width, stem_hidden=sizes.stem_hidden, layers=sizes.tempgeo_layers, heads=sizes.heads,
         dropout=sizes.dropout,
     )  # fmt: skip
+
+
+def train_cells(recipe: Recipe, flights: FlightSet, out: Path) -> CellClassifier:
+    """Return the trained classifier of a row; one that was trained before is taken from ``out``."""
+    cells = recipe.row.cells
+    if cells is None:
+        raise ValueError(f"row {recipe.row.name} is no classifier")
+    folder = out / "classifiers" / identify(recipe.classifier())
+    latlon_deg = flights.store.latlon_deg.reshape(-1, 2)
+    partitions = tuple(_partition(latlon_deg, level, cells.mean_centres) for level in cells.levels)
+    torch.manual_seed(recipe.config.seed)
+    head = build_head(cells, _token_widths(recipe), [len(partition) for partition in partitions])
+    finished = folder / "head.safetensors"
+    if finished.is_file():
+        head.load_state_dict(load_weights(finished))
+        return CellClassifier(head.eval(), partitions)
+    write_json(folder / "recipe.json", recipe.classifier())
+    classifier = train_classifier(
+        head, partitions, frame_rows(flights.store.features, recipe.branch), latlon_deg, folder=folder,
+        steps=cells.steps, batch_frames=cells.batch_frames, learning_rate=cells.learning_rate, seed=recipe.config.seed,
+    )  # fmt: skip
+    save_weights(finished, head.state_dict())
+    return classifier
+
+
+def _partition(latlon_deg: np.ndarray, level: int, mean_centres: bool) -> CellPartition:
+    partition = cells_at_level(latlon_deg, level)
+    return with_mean_centres(partition, latlon_deg) if mean_centres else partition
+
+
+def _token_widths(recipe: Recipe) -> list[int]:
+    clip = recipe.config.model.clip.embed_dim
+    return [clip, recipe.width - clip] if recipe.row.branch == "both" else [recipe.width]

@@ -9,7 +9,7 @@ from typing import Any
 
 from training.ablations.plan import Claim, Metric
 from training.ablations.score import RowScore, difference
-from training.evaluation.paper import find_paper_table
+from training.evaluation.tables import find_paper_table
 
 UNITS: dict[Metric, str] = {"median_km": "median km", "dfd_km": "DFD km", "mrd_km": "MRD km"}
 
@@ -62,18 +62,18 @@ def paper_values(claim: Claim) -> list[float]:
 
 def _differences(claim: Claim, scores: Mapping[str, RowScore]) -> list[str]:
     """Return in words how sure each step of the ordering is."""
-    found = []
+    sentences = []
     for name, next_name in pairwise(claim.order):
         better, worse = scores[name], scores[next_name]
         step = difference(worse, better, claim.metric)
         pairs = list(zip(better.by_seed[claim.metric], worse.by_seed[claim.metric], strict=True))
         agreeing = sum(first < second for first, second in pairs)
         sure = "" if step.low > 0.0 or step.high < 0.0 else ", which includes 0"
-        found.append(
+        sentences.append(
             f"{next_name} less {name} {step.value:+.1f} with 95 % interval {step.low:+.1f} to {step.high:+.1f}{sure}, "
             f"above 0 in {agreeing} of {len(pairs)} seeds"
         )
-    return found
+    return sentences
 
 
 def _in_the_paper(claim: Claim) -> str:

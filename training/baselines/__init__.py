@@ -1,5 +1,4 @@
 """Classification baselines (SPEC 2.12, paper appendix F.2-F.3): cells of the Earth as classes, three kinds of heads.
 
-``flat`` is PlaNet and the CLIP and DINOv2 rows, ``scenes`` the ISNs, ``query_decoder`` GeoDecoder. All learn from
-cached backbone features and answer with the centre of the most probable cell.
+All learn from cached backbone features and answer with the centre of the most probable cell.
 """

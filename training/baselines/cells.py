@@ -43,28 +43,6 @@ def cells_at_level(latlon_deg: np.ndarray, level: int, fewest_positions: int = 1
     return _partition(cells[counts >= fewest_positions])
 
 
-def adaptive_cells(
-    latlon_deg: np.ndarray,
-    most_positions: int,
-    fewest_positions: int,
-    coarsest_level: int = 0,
-    finest_level: int = FINEST_LEVEL,
-) -> CellPartition:
-    """Return PlaNet's partition of positions (N, 2): fine where there are many, coarse where there are few.
-
-    Cells are divided until none holds more than ``most_positions``; those with fewer than ``fewest_positions`` are
-    dropped (Weyand et al. 2016, section 3: 10,000 and 50 of 91 million photographs).
-    """
-    leaves = leaf_cells(latlon_deg)
-    finished: list[np.ndarray] = []
-    for level in range(coarsest_level, finest_level + 1):
-        cells, cell_of_leaf, counts = np.unique(parent_cells(leaves, level), return_inverse=True, return_counts=True)
-        divide = (counts > most_positions) & (level < finest_level)
-        finished.append(cells[~divide & (counts >= fewest_positions)])
-        leaves = leaves[divide[cell_of_leaf]]
-    return _partition(np.sort(np.concatenate(finished)))
-
-
 def with_mean_centres(partition: CellPartition, latlon_deg: np.ndarray) -> CellPartition:
     """Return the partition with each cell standing for the centroid of the positions (N, 2) in it, as in the ISNs.
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.baselines.cells import OUTSIDE, CellPartition, hierarchy_of
-from training.execution import Execution
-from training.loop import run_loop
+from training.features.store import FeatureCache
+from training.phases.execution import Execution
+from training.phases.loop import run_loop
 
 _ROWS = 4096
+_UNIT_ROWS = 16_384
 
 
 class FrameRows(Protocol):
@@ -49,10 +51,6 @@ class CellClassifier:
         """
         nothing = np.zeros((0, len(self.partitions[-1])), np.float32)
         return np.concatenate([nothing, *self._blocks(features, scenes)])
-
-    def clip_class(self, features: FrameRows, scenes: np.ndarray | None = None) -> int:
-        """Return the finest cell with the largest mean probability over the frames (T, D) of a clip."""
-        return int(self.probabilities(features, scenes).mean(axis=0).argmax())
 
     @torch.no_grad()
     def _blocks(self, features: FrameRows, scenes: np.ndarray | None) -> Iterator[np.ndarray]:
@@ -131,3 +129,49 @@ def _joint_probabilities(scores: Sequence[Tensor], around: Sequence[Tensor]) -> 
         # A fine cell whose coarse cell was dropped is judged by the other levels alone.
         total = total + torch.where(classes == OUTSIDE, torch.zeros_like(logarithms), logarithms)
     return functional.softmax(total, dim=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedRows:
+    """Rows (n,) of several caches, one after the other, cut to the ``columns`` of a branch; see :func:`unit_sized`."""
+
+    parts: Sequence[tuple[FeatureCache, np.ndarray]]
+    columns: slice
+
+    def __len__(self) -> int:
+        return sum(len(rows) for _, rows in self.parts)
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        """Return the features (n, d) float16 of some rows, by a slice or by numbers in rising order."""
+        numbers = np.arange(len(self))[index]
+        features, begin = [], 0
+        for cache, rows in self.parts:
+            own = numbers[(numbers >= begin) & (numbers < begin + len(rows))] - begin
+            features.append(unit_sized(cache.rows(rows[own])[:, self.columns]))
+            begin += len(rows)
+        return np.concatenate(features)
+
+    def latlon_deg(self) -> np.ndarray:
+        """Return the true positions (N, 2) of all rows."""
+        return np.concatenate([cache.listing.latlon_deg[rows] for cache, rows in self.parts])
+
+
+def unit_sized(features: np.ndarray) -> np.ndarray:
+    """Return features (N, d) float16 whose columns are about 1 in size.
+
+    Unit vectors of hundreds of columns, as a cache holds them, would make a head with ordinary weights slow to start.
+    """
+    part = features.astype(np.float32)
+    norm = np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    return (part / norm * np.sqrt(part.shape[1])).astype(np.float16)
+
+
+def frame_rows(features: np.ndarray, branch: slice) -> np.ndarray:
+    """Return one row (N, d) float16 a frame of features (B, T, D): the columns of a branch, each about 1 in size.
+
+    Unit vectors of hundreds of columns, as the cache holds them, would make a head with ordinary weights slow to start.
+    """
+    flat = features.reshape(-1, features.shape[-1])
+    return np.concatenate([
+        unit_sized(flat[begin : begin + _UNIT_ROWS, branch]) for begin in range(0, len(flat), _UNIT_ROWS)
+    ])  # fmt: skip

@@ -47,12 +47,12 @@ class DataCheck:
         """Return plain dictionaries and lists."""
         scan = self.report.as_json()
         doubts = [
-            {"unit": each.unit, "reason": each.reason, "count": each.count, "examples": list(each.examples)}
-            for each in self.doubts
+            {"unit": entry.unit, "reason": entry.reason, "count": entry.count, "examples": list(entry.examples)}
+            for entry in self.doubts
         ]
         strata = [
-            {"name": each.name, "sequences": each.sequences, "frames": each.frames, "held_out": each.held_out}
-            for each in self.strata
+            {"name": entry.name, "sequences": entry.sequences, "frames": entry.frames, "held_out": entry.held_out}
+            for entry in self.strata
         ]
         return {
             "scan": scan,
@@ -107,8 +107,8 @@ def _strata(samples: Sequence[Sample]) -> tuple[Stratum, ...]:
 def check_rows(check: DataCheck) -> list[list[str]]:
     """Return the check as rows of a table: unit, what, count, examples."""
     rows = []
-    for unit, found in check.report.found.items():
-        rows += [[unit, "found", str(found), ""], [unit, "kept", str(check.report.kept.get(unit, 0)), ""]]
+    for unit, count in check.report.found.items():
+        rows += [[unit, "found", str(count), ""], [unit, "kept", str(check.report.kept.get(unit, 0)), ""]]
     for finding in (*check.report.findings, *check.doubts):
         verb = "dropped" if finding.is_loss else "noted"
         more = "; ..." if finding.count > EXAMPLES and len(finding.examples) == EXAMPLES else ""

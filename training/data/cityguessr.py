@@ -23,11 +23,10 @@ from typing import Literal
 
 import numpy as np
 
+from training.data.frames import IMAGE_SUFFIXES
 from training.data.ledger import Ledger
 from training.data.positions import parsed_number, position_fault, relative_name, wrapped_lon_deg
-from training.data.sample import FrameSource, Place, Sample, ScanResult
-from training.data.sequences import SequenceLabel, sample_or_none
-from training.data.stills import IMAGE_SUFFIXES
+from training.data.sample import FrameSource, Place, Sample, ScanResult, SequenceLabel, sample_or_none
 from training.data.tables import read_rows
 from training.data.video_samples import VideoSampling
 from training.data.video_times import read_video_times, sampled_frames
@@ -105,8 +104,8 @@ class CityVideos:
     def _sample(self, part: Part, video: str, cities: _Cities, ledger: Ledger) -> Sample | None:
         city = video.rpartition("_")[0] or video
         example = f"{part}: {video}"
-        found = self._find(part, city, video)
-        if found is None:
+        path = self._find(part, city, video)
+        if path is None:
             ledger.drop("video", "video_missing", example)
             return None
         if city not in cities.centres:
@@ -115,7 +114,7 @@ class CityVideos:
         if city not in cities.places:
             ledger.note("video", "city_without_names", example)
         try:
-            frames, time_s = self._frames(found, ledger)
+            frames, time_s = self._frames(path, ledger)
         except VidtagError as error:
             ledger.drop("video", "video_unreadable", str(error).replace(f"{self.root}/", ""))
             return None
@@ -139,13 +138,13 @@ class CityVideos:
                     return file
         return None
 
-    def _frames(self, found: Path, ledger: Ledger) -> tuple[list[FrameSource], np.ndarray]:
-        if found.is_dir():
-            return self._numbered_frames(found, ledger)
-        times_s = read_video_times(found).media_time_s
+    def _frames(self, path: Path, ledger: Ledger) -> tuple[list[FrameSource], np.ndarray]:
+        if path.is_dir():
+            return self._numbered_frames(path, ledger)
+        times_s = read_video_times(path).media_time_s
         times_s = times_s[sampled_frames(times_s, self.sampling.frames_per_s)]
         ledger.find("frame", len(times_s))
-        return [FrameSource(found, float(value)) for value in times_s], times_s
+        return [FrameSource(path, float(value)) for value in times_s], times_s
 
     def _numbered_frames(self, folder: Path, ledger: Ledger) -> tuple[list[FrameSource], np.ndarray]:
         where = relative_name(folder, self.root)

@@ -41,8 +41,8 @@ def measure_coverage(samples: Sequence[Sample], cell_deg: float = CELL_DEG) -> C
     for sample in samples:
         cells = np.floor((sample.latlon_deg + [90.0, 180.0]) / cell_deg).astype(np.int64)
         cells[:, 0] = cells[:, 0].clip(0, rows - 1)  # the north pole belongs to the last row
-        found, counts = np.unique(cells, axis=0, return_counts=True)
-        for cell, count in zip(map(tuple, found.tolist()), counts.tolist(), strict=True):
+        filled, counts = np.unique(cells, axis=0, return_counts=True)
+        for cell, count in zip(map(tuple, filled.tolist()), counts.tolist(), strict=True):
             frames[cell] = frames.get(cell, 0) + count
             sequences[cell] = sequences.get(cell, 0) + 1
     order = sorted(frames)

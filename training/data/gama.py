@@ -3,30 +3,38 @@
 Layout, from svyas23/GAMa (GAMa_Net/data/dataset_train.py, list/) and bdd100k/bdd100k (doc/source/download.rst):
 
     list/train_day.list, list/val_day.list or val_day_vid.list   a video's name a line, maybe its number of frames
-    bdd100k/info/100k/{train,val}/<name>.json                    GPS about once a second, see ``bdd_info``
+    bdd100k/info/100k/{train,val}/<name>.json                    GPS about once a second
     bdd100k/videos/{train,val}/<name>.mov                        about 40 s at 30 fps
 
 Lists may also lie in the root, and ``info`` and ``videos`` without the folders ``bdd100k`` and ``100k``, as GAMa's code
 has them. Without a list every info file counts, and the report says so. The paper takes about 38 frames a video,
 one a second; so does the default. Names such as 0008a165-c48f4b3e share their first part among drives of one source;
 what it stands for is not documented, so all of them stay on one side of a split by hash.
+
+The GPS of a video is its info file. Keys, from the BDD100K documentation ("Info: the GPS/IMU information recorded along
+with the videos") and from code that reads the release (svyas23/GAMa, GAMa_Net/data/dataset_train.py): ``startTime`` and
+``endTime`` in milliseconds since 1970, ``locations`` about once a second with ``timestamp`` in milliseconds,
+``latitude``, ``longitude``, ``speed``, ``accuracy``, ``course``. Some files have no ``locations`` but the same records
+under ``gps``. That ``startTime`` is the instant of the first frame is what GAMa assumes; no document says it.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from training.data.bdd_info import read_drive_info
 from training.data.ledger import Ledger
-from training.data.positions import relative_name, truth_of_fixes
-from training.data.sample import Sample, ScanResult
-from training.data.sequences import SequenceLabel
+from training.data.positions import parsed_number, relative_name, truth_of_fixes
+from training.data.sample import Sample, ScanResult, SequenceLabel
 from training.data.video_samples import VideoSampling, report_clock_offset, video_samples
 from training.data.video_times import read_video_times
 from vidtag_cli.errors import InputError, VidtagError
+from vidtag_cli.evaluation.fix import Fix
 
 Part = Literal["train", "val"]
 
@@ -59,8 +67,8 @@ class DriveVideos:
         samples: list[Sample] = []
         seen: set[str] = set()
         if not any(self._folder(INFO_FOLDERS, part) for part in PARTS):
-            wanted = ", ".join(each.format(part="train") for each in INFO_FOLDERS)
-            raise InputError(f"{self.root}: none of the folders {wanted}: unpack bdd100k_info.zip here")
+            folders = ", ".join(folder.format(part="train") for folder in INFO_FOLDERS)
+            raise InputError(f"{self.root}: none of the folders {folders}: unpack bdd100k_info.zip here")
         for part in PARTS:
             for name in self._names(part, ledger):
                 ledger.find("video")
@@ -69,7 +77,7 @@ class DriveVideos:
                     continue
                 seen.add(name)
                 samples += self._video_samples(part, name, ledger)
-        return ScanResult(tuple(sorted(samples, key=lambda each: each.key)), ledger.report(self.name, self.root))
+        return ScanResult(tuple(sorted(samples, key=lambda folder: folder.key)), ledger.report(self.name, self.root))
 
     def _names(self, part: Part, ledger: Ledger) -> Iterator[str]:
         """Yield the names of the first list there is, else of all info files."""
@@ -115,10 +123,12 @@ class DriveVideos:
         return samples
 
     def _folder(self, patterns: tuple[str, ...], part: Part) -> Path | None:
-        return next((path for each in patterns if (path := self.root / each.format(part=part)).is_dir()), None)
+        return next((path for pattern in patterns if (path := self.root / pattern.format(part=part)).is_dir()), None)
 
     def _file(self, patterns: tuple[str, ...], part: Part, name: str) -> Path | None:
-        return next((path for each in patterns if (path := self.root / each.format(part=part) / name).is_file()), None)
+        return next(
+            (path for pattern in patterns if (path := self.root / pattern.format(part=part) / name).is_file()), None
+        )
 
 
 def _listed(path: Path) -> Iterator[str]:
@@ -137,3 +147,45 @@ def _listed(path: Path) -> Iterator[str]:
 def _without(error: VidtagError, root: Path) -> str:
     """Return the message with paths told from the root, so that a report is the same on every machine."""
     return str(error).replace(f"{root}/", "")
+
+
+TRACK_KEYS = ("locations", "gps")
+"""In order of preference: GAMa uses ``locations``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriveInfo:
+    """Start of a video in UTC, and its fixes as written, good or bad; instants are seconds since the start."""
+
+    start_utc: datetime
+    fixes: tuple[Fix, ...]
+
+
+def read_drive_info(path: Path) -> DriveInfo:
+    """Return start and track of a video. Raises InputError for a file that is no such JSON or has neither."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: not a JSON object")
+    start_ms = parsed_number(document.get("startTime"))
+    records = next((track for key in TRACK_KEYS if (track := document.get(key))), None)
+    if not isinstance(records, list):
+        raise InputError(f"{path}: has none of the lists {', '.join(TRACK_KEYS)}")
+    try:
+        start_utc = datetime.fromtimestamp(start_ms / 1000.0, UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise InputError(f"{path}: startTime {document.get('startTime')!r} is no time in milliseconds") from error
+    fixes = tuple(_fix(record, place, start_ms) for place, record in enumerate(records, start=1))
+    return DriveInfo(start_utc, fixes)
+
+
+def _fix(record: Any, place: int, start_ms: float) -> Fix:
+    if not isinstance(record, dict):
+        record = {}
+    instant_s = (parsed_number(record.get("timestamp")) - start_ms) / 1000.0
+    lat_deg, lon_deg = parsed_number(record.get("latitude")), parsed_number(record.get("longitude"))
+    return Fix(instant_s if math.isfinite(instant_s) else math.nan, lat_deg, lon_deg, f"location {place}")

@@ -36,23 +36,16 @@ class ScanReport:
 
     def count(self, reason: str, unit: str | None = None) -> int:
         """Return how many times a finding was made, of one unit or of all."""
-        return sum(found.count for found in self.findings if found.reason == reason and unit in (None, found.unit))
-
-    def unaccounted(self) -> dict[str, int]:
-        """Return found less kept less lost, by unit: empty unless the loader loses something silently."""
-        rest = Counter(self.found)
-        rest.subtract(self.kept)
-        for finding in self.findings:
-            if finding.is_loss:
-                rest[finding.unit] -= finding.count
-        return {unit: count for unit, count in rest.items() if count}
+        return sum(
+            finding.count for finding in self.findings if finding.reason == reason and unit in (None, finding.unit)
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return plain dictionaries and lists; the root is left out, for a path is the caller's business."""
         findings = [
-            {"unit": each.unit, "reason": each.reason, "count": each.count, "is_loss": each.is_loss,
-             "examples": list(each.examples)}
-            for each in self.findings
+            {"unit": finding.unit, "reason": finding.reason, "count": finding.count, "is_loss": finding.is_loss,
+             "examples": list(finding.examples)}
+            for finding in self.findings
         ]  # fmt: skip
         return {"name": self.name, "found": self.found, "kept": self.kept, "findings": findings}
 

@@ -27,8 +27,7 @@ import numpy as np
 
 from training.data.ledger import Ledger
 from training.data.positions import parsed_number, position_fault, relative_name, wrapped_lon_deg
-from training.data.sample import MIN_FRAMES, FrameSource, Place, Sample, ScanResult
-from training.data.sequences import SequenceLabel, sample_or_none
+from training.data.sample import MIN_FRAMES, FrameSource, Place, Sample, ScanResult, SequenceLabel, sample_or_none
 from training.data.tables import read_rows
 from vidtag_cli.errors import InputError
 

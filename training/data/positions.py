@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from training.data.ledger import Ledger
 from vidtag_cli.errors import InputError
-from vidtag_cli.evaluation.fix import Clock, Fix
-from vidtag_cli.evaluation.truth import Truth
+from vidtag_cli.evaluation.fix import Fix
+from vidtag_cli.evaluation.truth import Truth, truth_of
+from vidtag_cli.positions.position import NULL_ISLAND_DEG, Clock
 
 PositionFault = Literal["position_not_finite", "position_out_of_range", "position_null_island"]
-
-NULL_ISLAND_DEG = 1e-6
-"""Receivers without a fix write (0, 0). The place is open sea 600 km off Africa: no camera is lost by refusing it."""
 
 
 def position_fault(lat_deg: float, lon_deg: float) -> PositionFault | None:
@@ -67,8 +64,7 @@ def truth_of_fixes(clock: Clock, fixes: Iterable[Fix], where: str, ledger: Ledge
     if not kept:
         raise InputError(f"{where}: holds no usable position")
     ledger.keep("fix", len(kept))
-    latlon_deg = np.array([(fix.lat_deg, wrapped_lon_deg(fix.lon_deg)) for fix in kept], dtype=np.float64)
-    return Truth(clock, np.array([fix.instant for fix in kept], dtype=np.float64), latlon_deg)
+    return truth_of(clock, [replace(fix, lon_deg=wrapped_lon_deg(fix.lon_deg)) for fix in kept])
 
 
 def wrapped_lon_deg(lon_deg: float) -> float:

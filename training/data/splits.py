@@ -23,7 +23,7 @@ class Split:
 
     def held_out_by_stratum(self) -> dict[str, float]:
         """Return the share of samples held out in each stratum."""
-        val, both = (Counter(each.stratum for each in part) for part in (self.val, (*self.train, *self.val)))
+        val, both = (Counter(sample.stratum for sample in part) for part in (self.val, (*self.train, *self.val)))
         return {stratum: val[stratum] / count for stratum, count in sorted(both.items())}
 
 

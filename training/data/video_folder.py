@@ -9,15 +9,22 @@ from pathlib import Path
 
 from training.data.ledger import Ledger
 from training.data.positions import relative_name, truth_of_fixes
-from training.data.sample import Sample, ScanResult
-from training.data.sequences import SequenceLabel
+from training.data.sample import Sample, ScanResult, SequenceLabel
 from training.data.video_samples import Alignment, VideoSampling, report_clock_offset, video_samples
 from training.data.video_times import VideoTimes, read_video_times
 from vidtag_cli.errors import InputError, VidtagError
-from vidtag_cli.evaluation.truth import EMBEDDED_READERS, READERS, Truth
-from vidtag_cli.evaluation.truth_gpmf import lock_fault, locked_fixes, read_gps_samples
+from vidtag_cli.evaluation.fix import file_fixes
+from vidtag_cli.evaluation.truth import Truth
+from vidtag_cli.positions.position import FAULT_WORDS, Fault
+from vidtag_cli.positions.reading import EMBEDDED_READERS, READERS, read_position_file
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".360", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".wmv")
+
+_LEDGER_REASONS: dict[Fault, str] = {
+    "null_island": "position_null_island",
+    "empty": "position_missing",
+    "unlocated": "position_missing",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,26 +109,21 @@ def _truth_path(video: Path, name: str, ledger: Ledger) -> Path:
 
 def _read_track(path: Path, name: str, ledger: Ledger) -> tuple[Truth, datetime | None]:
     """Return the track and the instant of its first fix, where it knows it."""
-    if path.suffix.lower() in EMBEDDED_READERS:
-        return _read_embedded(path, name, ledger)
-    try:
-        clock, fixes = READERS[path.suffix.lower()](path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    truth = truth_of_fixes(clock, fixes, name, ledger)
-    return truth, datetime.fromtimestamp(float(truth.instants[0]), UTC) if clock == "utc" else None
-
-
-def _read_embedded(path: Path, name: str, ledger: Ledger) -> tuple[Truth, datetime | None]:
-    samples = read_gps_samples(path)
-    if not samples:
+    file = read_position_file(path)
+    if not file.contents.positions and path.suffix.lower() in EMBEDDED_READERS:
         raise _UnusableVideoError("track_missing", f"{name}: no file beside it, no GPS inside")
-    for sample in samples:
-        if (fault := lock_fault(sample)) is not None:
-            ledger.find("fix")
-            ledger.drop("fix", "no_lock", f"{name} at {sample.media_time_s:.3f} s: {fault}")
-    truth = truth_of_fixes("media_time", locked_fixes(path, samples), name, ledger)
-    return truth, next((each.utc for each in samples if lock_fault(each) is None), None)
+    clock, fixes = file_fixes(file)
+    for fault, places in file.left_out().items():
+        ledger.find("fix", len(places))
+        reason = _LEDGER_REASONS.get(fault, "no_lock")
+        ledger.drop("fix", reason, f"{name}: {places[0]} {FAULT_WORDS[fault]}", len(places))
+    if not fixes:
+        faults = file.left_out().items()
+        listed = ", ".join(f"{len(places)} {FAULT_WORDS[fault]}" for fault, places in faults)
+        raise InputError(f"{name}: holds no usable position: {listed}")
+    truth = truth_of_fixes(clock, fixes, name, ledger)
+    is_utc = clock == "utc"
+    return truth, datetime.fromtimestamp(float(truth.instants[0]), UTC) if is_utc else file.contents.first_fix_utc
 
 
 def _alignment(truth: Truth, times: VideoTimes, name: str, ledger: Ledger) -> Alignment:

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.ledger import Ledger
-from training.data.sample import FrameSource, Sample
-from training.data.sequences import SequenceLabel, sample_or_none
+from training.data.sample import FrameSource, Sample, SequenceLabel, sample_or_none
 from training.data.video_times import VideoTimes, sampled_frames
 from vidtag_cli.evaluation.truth import MAX_GAP_S, Truth, positions_at
 
@@ -52,15 +51,15 @@ def video_samples(
     A frame before, after or in a gap of the track has no position and is dropped.
     """
     alignment = alignment or Alignment()
-    chosen = sampled_frames(times.media_time_s, sampling.frames_per_s)
-    time_s = times.media_time_s[chosen]
-    ledger.find("frame", len(chosen))
+    kept = sampled_frames(times.media_time_s, sampling.frames_per_s)
+    time_s = times.media_time_s[kept]
+    ledger.find("frame", len(kept))
     latlon_deg = positions_at(
         truth,
         time_s,
         media_zero_utc=alignment.media_zero_utc,
         first_fix_at_s=alignment.first_fix_at_s,
-        frame_index=chosen if truth.clock == "frame" else None,
+        frame_index=kept if truth.clock == "frame" else None,
         max_gap_s=sampling.max_gap_s,
     )
     known = np.isfinite(latlon_deg).all(axis=1)

@@ -7,11 +7,26 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from training.evaluation.local_plane import to_plane_km
 from training.evaluation.predictions import PLACE_LEVELS, Predictions
 from vidtag_cli.evaluation.metrics import frame_errors_km, video_error_km
 from vidtag_cli.geo.places import OPEN_SEA, continents_of
-from vidtag_cli.geo.sphere import centroid_latlon
+from vidtag_cli.geo.sphere import centroid_latlon, destination_latlon, haversine_km, initial_bearing_deg
+
+
+def to_plane_km(latlon_deg: np.ndarray, centre_latlon_deg: np.ndarray) -> np.ndarray:
+    """Return (N, 2) kilometres east and north of a centre (2,): the azimuthal equidistant projection."""
+    centre = np.broadcast_to(centre_latlon_deg, latlon_deg.shape)
+    distance_km = haversine_km(centre, latlon_deg)
+    bearing = np.deg2rad(initial_bearing_deg(centre, latlon_deg))
+    return np.stack([distance_km * np.sin(bearing), distance_km * np.cos(bearing)], axis=-1)
+
+
+def from_plane_km(plane_km: np.ndarray, centre_latlon_deg: np.ndarray) -> np.ndarray:
+    """Return the positions (N, 2) in degrees of points (N, 2) in kilometres east and north of a centre (2,)."""
+    centre = np.broadcast_to(centre_latlon_deg, plane_km.shape)
+    bearing_deg = np.rad2deg(np.arctan2(plane_km[:, 0], plane_km[:, 1]))
+    return np.asarray(destination_latlon(centre, bearing_deg, np.hypot(plane_km[:, 0], plane_km[:, 1])))
+
 
 LENGTH_EDGES = (1, 8, 16, 32, 64, 128, 256)
 """First numbers of frames of the classes of length; the last class has no upper end."""
@@ -92,9 +107,9 @@ def error_scales(predictions: Predictions) -> dict[str, float]:
 def error_kinds(predictions: Predictions, right_within_km: float = 1.0) -> dict[str, float]:
     """Return the share of clips with a truth of each kind of error, after the failure modes of the paper's Fig. 4."""
     clips = [clip for clip in predictions.clips() if not np.isnan(clip[0]).all()]
-    found: Mapping[str, int] = Counter(error_kind(*clip, right_within_km) for clip in clips)
+    counts: Mapping[str, int] = Counter(error_kind(*clip, right_within_km) for clip in clips)
     kinds = ("right", "shifted", "collapsed", "scattered", "abstained")
-    return {kind: found.get(kind, 0) / max(1, len(clips)) for kind in kinds}
+    return {kind: counts.get(kind, 0) / max(1, len(clips)) for kind in kinds}
 
 
 def error_kind(truth_latlon_deg: np.ndarray, predicted_latlon_deg: np.ndarray, right_within_km: float) -> str:

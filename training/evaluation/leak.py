@@ -44,10 +44,10 @@ class LeakCheck:
     def in_words(self) -> str:
         """Return the finding as one sentence."""
         share = 100.0 * self.near_queries / max(1, self.queries)
-        found = f"{self.near_queries} of {self.queries} queries ({share:.2g} %) have a gallery point within a metre"
+        statement = f"{self.near_queries} of {self.queries} queries ({share:.2g} %) have a gallery point within a metre"
         if self.leaks:
-            return f"the gallery holds query coordinates: {found}, {self.copied_points} points within 2 cm"
-        return f"{found}, no more than chance explains"
+            return f"the gallery holds query coordinates: {statement}, {self.copied_points} points within 2 cm"
+        return f"{statement}, no more than chance explains"
 
 
 def check_leak(gallery_latlon_deg: np.ndarray, query_latlon_deg: np.ndarray) -> LeakCheck:

@@ -59,13 +59,6 @@ def predict(
     return join_clips(info, clips.keys, clips.truth_latlon_deg, located, places=clips.places, centres=clips.centres)
 
 
-def sweep_galleries(
-    model: str, predictor: Predictor[Store], store: Store, clips: QueryClips, galleries: Sequence[NamedGallery]
-) -> list[Predictions]:
-    """Return the predictions with each gallery in turn: the resolutions of Table 5."""
-    return [predict(model, predictor, store, clips, gallery) for gallery in galleries]
-
-
 def validation_gallery(clips: QueryClips) -> NamedGallery:
     """Return the gallery of Table 11: the true positions of the queries themselves. It must be allowed to leak."""
     truth = np.concatenate(list(clips.truth_latlon_deg))

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ import numpy as np
 from training.evaluation.leak import LeakCheck
 from vidtag_cli.errors import InputError
 from vidtag_cli.evaluation.metrics import paired_latlon
+from vidtag_cli.files import replace_file
 
 FORMAT = "vidtag-predictions/1"
 PLACE_LEVELS = ("city", "state", "country", "continent")
@@ -160,10 +160,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     if predictions.embeddings is not None:
         arrays["embeddings"] = predictions.embeddings.astype(np.float16)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    os.replace(temporary, path)
+    replace_file(path, lambda stream: np.savez_compressed(stream, allow_pickle=False, **arrays))
 
 
 def load_predictions(path: Path) -> Predictions:

@@ -10,7 +10,7 @@ import numpy as np
 from training.evaluation.predictions import Predictions
 from vidtag_cli.evaluation.bootstrap import RESAMPLES, ClipResampling, Estimate, estimate_median, estimate_ratio
 from vidtag_cli.evaluation.metrics import THRESHOLDS_KM, frame_errors_km, video_error_km
-from vidtag_cli.evaluation.trajectory import discrete_frechet, mean_range_difference
+from vidtag_cli.evaluation.trajectory import curve_distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,6 @@ def score_predictions(
     with_truth = ~np.isnan(judged.truth_latlon_deg[:, 0])
     errors_km = frame_errors_km(judged.truth_latlon_deg, judged.predicted_latlon_deg)
     video_km = np.array([video_error_km(*clip) for clip in judged.clips()])
-    frechet = [discrete_frechet(*clip) for clip in judged.clips()]
-    ranges = [mean_range_difference(*clip) for clip in judged.clips()]
 
     def frame_share(limit_km: float) -> Estimate:
         hits = np.bincount(clip_of_frame, weights=errors_km <= limit_km, minlength=len(judged))
@@ -74,15 +72,13 @@ def score_predictions(
             for limit in thresholds_km
         },
         video_median_km=estimate_median(video_km, np.arange(len(judged)), resampling),
-        dfd_deg=_mean_over_clips([distance.degrees for distance in frechet], resampling),
-        dfd_km=_mean_over_clips([distance.km for distance in frechet], resampling),
-        mrd_deg=_mean_over_clips([distance.degrees for distance in ranges], resampling),
-        mrd_km=_mean_over_clips([distance.km for distance in ranges], resampling),
+        **{
+            name: _mean_over_clips(values, resampling) for name, values in curve_distances(list(judged.clips())).items()
+        },
     )
 
 
-def _mean_over_clips(values: Sequence[float], resampling: ClipResampling) -> Estimate:
-    """Return the mean of one value a clip; NaN, a clip of which nothing was located, is left out."""
-    array = np.array(values, dtype=np.float64)
-    located = ~np.isnan(array)
-    return estimate_ratio(np.where(located, array, 0.0), located.astype(float), resampling)
+def _mean_over_clips(values: np.ndarray, resampling: ClipResampling) -> Estimate:
+    """Return the mean of one value (C,) a clip; NaN, a clip of which nothing was located, is left out."""
+    located = ~np.isnan(values)
+    return estimate_ratio(np.where(located, values, 0.0), located.astype(float), resampling)

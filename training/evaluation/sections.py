@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from training.evaluation.breakdown import error_kinds, error_scales, split_by_continent, split_by_length
-from training.evaluation.columns import DEFAULT_COLUMNS, column_values, per_cent
-from training.evaluation.entries import Entry
-from training.evaluation.paper import PaperTable, paper_tables
 from training.evaluation.place_accuracy import nearest_centre_places, place_accuracy
-from training.evaluation.predictions import PLACE_LEVELS, Predictions
+from training.evaluation.predictions import PLACE_LEVELS, Predictions, load_predictions
 from training.evaluation.score import score_predictions
-from training.evaluation.tables import MeasuredRow, markdown_table, table_document
+from training.evaluation.tables import (
+    DEFAULT_COLUMNS,
+    MeasuredRow,
+    PaperTable,
+    column_values,
+    markdown_table,
+    paper_tables,
+    per_cent,
+    table_document,
+)
+from vidtag_cli.errors import UsageError
 from vidtag_cli.evaluation.bootstrap import Estimate
 
 Section = tuple[str, Any]
@@ -72,12 +81,12 @@ def predicted_places(predictions: Predictions) -> dict[str, np.ndarray]:
     """Return the predicted places (C, 4) under each protocol that the file has what it takes for."""
     if predictions.places is None:
         return {}
-    found = {}
+    by_protocol = {}
     if predictions.centres is not None:
-        found["nearest centre"] = nearest_centre_places(predictions, predictions.centres)
+        by_protocol["nearest centre"] = nearest_centre_places(predictions, predictions.centres)
     if predictions.predicted_places is not None:
-        found["classifier"] = predictions.predicted_places
-    return found
+        by_protocol["classifier"] = predictions.predicted_places
+    return by_protocol
 
 
 def true_places(predictions: Predictions) -> np.ndarray:
@@ -103,3 +112,38 @@ def entry_sections(entry: Entry, seed: int, resamples: int) -> dict[str, Section
         lines += [f"{title}: " + ", ".join(f"{name} {100.0 * share:.1f} %" for name, share in shares.items()), ""]
     sections[f"{entry.name}, errors"] = "\n".join(lines), breakdown
     return sections
+
+
+UNCHECKED = "nobody compared the gallery with the queries"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One predictions file under the name its rows and figures carry."""
+
+    name: str
+    predictions: Predictions
+    caution: str
+
+
+def read_entries(files: Sequence[Path], allow_leak: bool) -> list[Entry]:
+    """Return the files by model, and by gallery where one model comes twice.
+
+    Raises UsageError for a gallery that holds query coordinates unless ``allow_leak``; InputError for a file that holds
+    no predictions.
+    """
+    if not files:
+        raise UsageError("no predictions files given: name at least one .npz that training wrote")
+    loaded = [(path, load_predictions(path)) for path in files]
+    entries: list[Entry] = []
+    for path, predictions in loaded:
+        info = predictions.info
+        if info.leak is not None and info.leak.leaks and not allow_leak:
+            raise UsageError(f"{path}: {info.leak.in_words()}. Give --allow-leak to evaluate it marked as such")
+        caution = UNCHECKED if info.leak is None else info.leak.in_words() if info.leak.leaks else ""
+        names = [other.info.model for _, other in loaded]
+        name = info.model if names.count(info.model) == 1 else f"{info.model}; {info.gallery}"
+        if any(entry.name == name for entry in entries):
+            name = f"{name} ({path.stem})"
+        entries.append(Entry(name, predictions, caution))
+    return entries

@@ -1,15 +1,117 @@
-"""Tables in Markdown and JSON: the paper's rows above, ours with their confidence intervals below."""
+"""Tables of measured values beside those that the paper printed: columns and headings, Markdown and JSON."""
 
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
-from training.evaluation.columns import heading, is_share
-from training.evaluation.paper import PaperTable
+from training.evaluation.predictions import PLACE_LEVELS
+from training.evaluation.score import Score
+from vidtag_cli.errors import UsageError
 from vidtag_cli.evaluation.bootstrap import Estimate
+
+_FILE = Path(__file__).parent / "paper_tables.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class PaperTable:
+    """One table: names of its columns and rows of name and values; None is what was left out."""
+
+    id: str
+    title: str
+    dataset: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, Mapping[str, float | None]], ...]
+    note: str = ""
+
+
+@lru_cache(maxsize=1)
+def paper_tables() -> Mapping[str, PaperTable]:
+    """Return the tables by their number in the paper, such as "5" or "12-msls"."""
+    document = tomllib.loads(_FILE.read_text(encoding="utf-8"))
+    tables = [_read_table(entry) for entry in document["table"]]
+    return {table.id: table for table in tables}
+
+
+def find_paper_table(number: str) -> PaperTable:
+    """Return one table by its number. Raises UsageError that lists the numbers there are."""
+    tables = paper_tables()
+    if number not in tables:
+        raise UsageError(f"the paper's table {number!r} is not known here: choose one of {', '.join(tables)}")
+    return tables[number]
+
+
+def _read_table(entry: dict) -> PaperTable:
+    columns = tuple(entry["columns"])
+    rows = []
+    for name, *values in entry["rows"]:
+        if len(values) != len(columns):
+            raise ValueError(
+                f"{_FILE.name}: table {entry['id']}, row {name}: {len(values)} values, {len(columns)} columns"
+            )
+        rows.append((name, {c: None if v == "-" else float(v) for c, v in zip(columns, values, strict=True)}))
+    return PaperTable(entry["id"], entry["title"], entry["dataset"], columns, tuple(rows), entry.get("note", ""))
+
+
+DEFAULT_COLUMNS = (
+    "frame_0.5", "frame_1", "frame_5", "frame_25", "frame_200", "frame_median",
+    "video_0.5", "video_1", "video_5", "video_25", "video_median", "dfd_deg", "dfd_km", "mrd_deg", "mrd_km",
+)  # fmt: skip
+"""What a table shows when no table of the paper is set beside it."""
+
+_HEADINGS = {
+    "frame_median": "frames, median km",
+    "video_median": "videos, median km",
+    "dfd_deg": "DFD deg",
+    "dfd_km": "DFD km",
+    "mrd_deg": "MRD deg",
+    "mrd_km": "MRD km",
+    "trainable_millions": "trainable M",
+    "test_gmacs": "GMACs",
+    "train_hours": "training h",
+    **{level: f"{level} %" for level in PLACE_LEVELS},
+}
+
+
+def heading(column: str) -> str:
+    """Return what stands above a column. Raises ValueError for a column nobody knows."""
+    kind, _, limit = column.partition("_")
+    if column in _HEADINGS:
+        return _HEADINGS[column]
+    if kind in ("frame", "video") and limit.replace(".", "", 1).isdigit():
+        return f"{kind}s < {limit} km %"
+    raise ValueError(f"unknown column {column!r} of a table")
+
+
+def is_share(column: str) -> bool:
+    """Return whether a column holds per cent."""
+    return heading(column).endswith("%")
+
+
+def column_values(score: Score) -> dict[str, Estimate]:
+    """Return every column that a score can fill; shares in per cent."""
+    shares = {f"frame_{limit:g}": estimate for limit, estimate in score.frame_share_within.items()}
+    shares |= {f"video_{limit:g}": estimate for limit, estimate in score.video_share_within.items()}
+    return {
+        **{column: per_cent(estimate) for column, estimate in shares.items()},
+        "frame_median": score.frame_median_km,
+        "video_median": score.video_median_km,
+        "dfd_deg": score.dfd_deg,
+        "dfd_km": score.dfd_km,
+        "mrd_deg": score.mrd_deg,
+        "mrd_km": score.mrd_km,
+    }
+
+
+def per_cent(estimate: Estimate) -> Estimate:
+    """Return a share and its interval in per cent."""
+    return Estimate(100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
+
 
 LEAK_MARK = "†"
 

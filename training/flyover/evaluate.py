@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.features import FeatureStore
+from training.flyover.features import FeatureStore
+from vidtag_cli.evaluation.bootstrap import ClipResampling, estimate_median
 from vidtag_cli.evaluation.metrics import frame_errors_km, frame_metrics
-from vidtag_cli.evaluation.trajectory import discrete_frechet, mean_range_difference
+from vidtag_cli.evaluation.trajectory import curve_distances
 
 THRESHOLDS_KM = (25.0, 50.0, 100.0, 200.0)
+
+RESAMPLES = 1000
 
 REGIONS = {
     "fiji": (-19.5, 176.5, -15.5, -178.5),
@@ -38,25 +41,24 @@ class FlightMetrics:
 def measure(store: FeatureStore, predicted_latlon_deg: np.ndarray) -> FlightMetrics:
     """Return the metrics of predictions (B, T, 2) against the store's truth.
 
-    The confidence interval of the median comes from 1,000 bootstrap draws of whole clips: frames of a clip are not
-    independent.
+    The confidence interval of the median redraws whole clips: frames of a clip are not independent.
     """
     truth, predicted = store.latlon_deg, predicted_latlon_deg
+    clips, clip_frames = truth.shape[:2]
     frames = frame_metrics(truth.reshape(-1, 2), predicted.reshape(-1, 2), THRESHOLDS_KM)
-    frechet = [discrete_frechet(*pair) for pair in zip(truth, predicted, strict=True)]
-    ranges = [mean_range_difference(*pair) for pair in zip(truth, predicted, strict=True)]
-    errors_km = frame_errors_km(truth.reshape(-1, 2), predicted.reshape(-1, 2)).reshape(truth.shape[:2])
-    rng = np.random.default_rng(0)
-    medians = [np.median(errors_km[rng.integers(0, len(truth), len(truth))]) for _ in range(1000)]
-    low, high = np.percentile(medians, [2.5, 97.5])
+    curves = curve_distances(list(zip(truth, predicted, strict=True)))
+    errors_km = frame_errors_km(truth.reshape(-1, 2), predicted.reshape(-1, 2))
+    median = estimate_median(
+        errors_km, np.repeat(np.arange(clips), clip_frames), ClipResampling(clips, seed=0, resamples=RESAMPLES)
+    )
     return FlightMetrics(
-        clips=len(truth),
+        clips=clips,
         frames=frames.count,
         median_km=frames.median_km,
         share_within={f"{limit:g}": share for limit, share in frames.share_within.items()},
-        mean_dfd_km=float(np.mean([distance.km for distance in frechet])),
-        mean_dfd_deg=float(np.mean([distance.degrees for distance in frechet])),
-        mean_mrd_km=float(np.mean([distance.km for distance in ranges])),
-        mean_mrd_deg=float(np.mean([distance.degrees for distance in ranges])),
-        median_ci95_km=(float(low), float(high)),
+        mean_dfd_km=float(curves["dfd_km"].mean()),
+        mean_dfd_deg=float(curves["dfd_deg"].mean()),
+        mean_mrd_km=float(curves["mrd_km"].mean()),
+        mean_mrd_deg=float(curves["mrd_deg"].mean()),
+        median_ci95_km=(median.low, median.high),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.config import FlightConfig
+from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.land import is_land
 from vidtag_cli.geo.sphere import destination_latlon, initial_bearing_deg
 
@@ -31,10 +32,10 @@ class Flights:
 
 def near_land(latlon_deg: np.ndarray, coast_km: float) -> np.ndarray:
     """Return (N,) whether a position is on land or has land at ``coast_km`` in one of eight directions."""
-    found = is_land(latlon_deg)
+    is_near = is_land(latlon_deg)
     for bearing_deg in _COAST_BEARINGS_DEG:
-        found |= is_land(destination_latlon(latlon_deg, bearing_deg, coast_km))
-    return found
+        is_near |= is_land(destination_latlon(latlon_deg, bearing_deg, coast_km))
+    return is_near
 
 
 def is_small_island(latlon_deg: np.ndarray) -> np.ndarray:
@@ -131,3 +132,13 @@ def _fly(
         path.append(position)
         headings.append(heading)
     return np.stack(path, axis=1), np.stack(headings, axis=1)
+
+
+SPACING_KM = 25.0
+
+
+def flyover_gallery(config: FlightConfig, spacing_km: float = SPACING_KM) -> np.ndarray:
+    """Return places (G, 2): an even grid over the land and its coast between the latitudes of the flights."""
+    south, north = config.latitude_deg
+    grid = equal_area_grid(spacing_km, south_deg=south, north_deg=north)
+    return grid[near_land(grid, config.coast_km) | near_land(grid, config.coast_km / 2.0)]

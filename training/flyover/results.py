@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from training.calibration import locate_clips
-from training.features import FeatureStore
+from training.calibration.calibrate import locate_clips
+from training.calibration.paths import PathStep, decode_paths
 from training.flyover.evaluate import REGIONS, FlightMetrics, measure
+from training.flyover.features import FeatureStore
 from training.flyover.imagery import STYLES
 from training.model.vidtag import VidTag
-from training.paths import PathStep, decode_paths
 from vidtag_cli.gallery.store import Gallery
 
 Results = Mapping[str, Mapping[str, FlightMetrics]]
@@ -38,9 +38,9 @@ def measure_steps(
         subsets = {name: np.ones(len(store), bool)}
         if name == "test":
             subsets |= {style: store.style == index for index, style in enumerate(STYLES)}
-        for subset, chosen in subsets.items():
-            part = FeatureStore(store.features[chosen], store.latlon_deg[chosen], store.style[chosen])
-            results[subset] = {step: measure(part, latlon[chosen]) for step, latlon in steps.items()}
+        for subset, mask in subsets.items():
+            part = FeatureStore(store.features[mask], store.latlon_deg[mask], store.style[mask])
+            results[subset] = {step: measure(part, latlon[mask]) for step, latlon in steps.items()}
     return results
 
 
@@ -58,10 +58,13 @@ def results_metrics(results: Results) -> dict[str, float]:
     """Return the metrics of all test flights under the names that a bundle keeps."""
     metrics = {"test_flights": float(results["test"]["georefiner"].clips)}
     for step, prefix in (("georefiner", "test"), ("path", "test_path")):
-        found = results["test"][step]
-        metrics[f"{prefix}_median_km"] = found.median_km
-        metrics |= {f"{prefix}_share_within_{limit}_km": share for limit, share in found.share_within.items()}
-        metrics |= {f"{prefix}_mean_dfd_km": found.mean_dfd_km, f"{prefix}_mean_mrd_km": found.mean_mrd_km}
+        metrics_of_step = results["test"][step]
+        metrics[f"{prefix}_median_km"] = metrics_of_step.median_km
+        metrics |= {f"{prefix}_share_within_{limit}_km": share for limit, share in metrics_of_step.share_within.items()}
+        metrics |= {
+            f"{prefix}_mean_dfd_km": metrics_of_step.mean_dfd_km,
+            f"{prefix}_mean_mrd_km": metrics_of_step.mean_mrd_km,
+        }
     return metrics
 
 

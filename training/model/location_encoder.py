@@ -24,10 +24,10 @@ def equal_earth(latlon_deg: Tensor) -> Tensor:
     theta = torch.asin(math.sqrt(3.0) / 2.0 * torch.sin(latlon[:, 0]))
     square = theta * theta
     sixth = square * square * square
-    slope = (
+    derivative = (
         9.0 * EQUAL_EARTH_A4 * sixth * square + 7.0 * EQUAL_EARTH_A3 * sixth + 3.0 * EQUAL_EARTH_A2 * square
     ) + EQUAL_EARTH_A1
-    x = 2.0 * math.sqrt(3.0) * latlon[:, 1] * torch.cos(theta) / (3.0 * slope)
+    x = 2.0 * math.sqrt(3.0) * latlon[:, 1] * torch.cos(theta) / (3.0 * derivative)
     y = theta * (EQUAL_EARTH_A1 + square * EQUAL_EARTH_A2 + sixth * (EQUAL_EARTH_A3 + square * EQUAL_EARTH_A4))
     return torch.stack([x, y], dim=1) * EQUAL_EARTH_SCALE
 

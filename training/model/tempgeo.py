@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 POSITION_SPAN = 31.0
 """Frame i of S sits at ``linspace(0, 31, S)[i]``: any length uses the range of positions seen in training."""
@@ -78,3 +79,17 @@ class TempGeo(nn.Module):
         """Return what follows the stem (B, T, D); clips do not see each other here."""
         hidden = hidden + sinusoidal_positions(hidden.shape[1], hidden.shape[2], hidden.device)
         return self.project(self.attention(hidden))
+
+
+class FrameMlp(nn.Module):
+    """Frame embeddings (..., E), L2-normalised, of features (..., D); Mish between the linear layers."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        steps: list[nn.Module] = []
+        for width_in, width_out in zip(widths, widths[1:], strict=False):
+            steps += [nn.Linear(width_in, width_out), nn.Mish()]
+        self.layers = nn.Sequential(*steps[:-1])
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.normalize(self.layers(features), dim=-1)

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from training.config import ModelConfig
 from training.model.backbones import DinoClassToken, SiglipPooled, build_clip_visual, build_conv_tower
-from training.model.dual_encoder import SIGLIP_MEAN, SIGLIP_STD, DualFrameEncoder
-from training.model.frame_mlp import FrameMlp
+from training.model.dual_encoder import SIGLIP_MEAN, SIGLIP_STD, DualFrameEncoder, Upright
 from training.model.georefiner import GeoRefiner
 from training.model.location_encoder import LocationEncoder
-from training.model.tempgeo import TempGeo
-from training.model.upright import Upright
+from training.model.tempgeo import FrameMlp, TempGeo
 
 INITIAL_LOG_SCALE = math.log(1.0 / 0.07)
 MAX_LOGIT_SCALE = 100.0

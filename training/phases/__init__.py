@@ -1,1 +1,1 @@
-"""The phases of training, in order: locations, backbones (flyover only), feature cache, Phase I, Phase II."""
+"""The phases of training and the loop they run in: steps, losses, noise, ranks, curves."""

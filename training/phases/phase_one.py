@@ -7,16 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.clips import ClipSource, choose_clips
 from training.config import PhaseConfig
-from training.distributed import restore_batch_norms_, share_batch_norms_
-from training.execution import Execution
-from training.loop import run_loop, warmup_then_decay
-from training.losses import frame_to_location_loss, symmetric_loss
+from training.features.clips import ClipSource, branch_features, choose_clips
 from training.model.vidtag import VidTag
-from training.parts import Side, loss_in_parts, part_seed, parts_of
+from training.phases.distributed import restore_batch_norms_, share_batch_norms_
+from training.phases.execution import Execution
+from training.phases.loop import run_loop, warmup_then_decay
+from training.phases.losses import frame_to_location_loss, symmetric_loss
+from training.phases.parts import Side, loss_in_parts, part_seed, parts_of
 from vidtag_cli.errors import UsageError
 
 
@@ -64,12 +63,6 @@ def train_phase_one(
     modules.eval()
     for part in (model, modules):
         restore_batch_norms_(part)
-
-
-def branch_features(features: np.ndarray, branch: slice) -> Tensor:
-    """Return features (B, T, d) float32 of one branch or all, normalised as the encoder would."""
-    chosen = torch.from_numpy(np.array(features[..., branch], dtype=np.float32))  # a copy: the store is read-only
-    return functional.normalize(chosen, dim=-1)
 
 
 def check_division(recipe: PhaseConfig, execution: Execution) -> None:

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.clips import ClipSource, choose_clips
 from training.config import NoiseConfig, PhaseConfig
-from training.distributed import gather_rows
-from training.execution import Execution
-from training.loop import run_loop, warmup_then_decay
-from training.losses import refinement_loss
+from training.features.clips import ClipSource, branch_features, choose_clips
 from training.model.vidtag import VidTag
-from training.noise import disturb_positions, put_on_sphere
-from training.parts import Side, loss_in_parts, parts_of
-from training.phases.phase_one import branch_features, check_division, part_seeds
+from training.phases.distributed import gather_rows
+from training.phases.execution import Execution
+from training.phases.loop import run_loop, warmup_then_decay
+from training.phases.losses import refinement_loss
+from training.phases.parts import Side, loss_in_parts, parts_of
+from training.phases.phase_one import check_division, part_seeds
+from vidtag_cli.geo.sphere import wrap_longitude_deg
 
 _SEARCHED_PLACES = 40_000
 """True places of training frames among which Phase I makes its own mistakes."""
@@ -49,7 +49,7 @@ def train_phase_two(
         with torch.no_grad(), execution.autocast(recipe.precision):
             features = branch_features(batch.features, slice(None)).to(execution.device)
             refined_features = _attend(model, features, recipe)
-            wanted = _embed_clips(model, truth, recipe, execution)
+            target = _embed_clips(model, truth, recipe, execution)
             if mistakes is not None:
                 noisy = mistakes.put_among(noisy, batch.features, own, rng)
             queries = _embed_clips(model, noisy, recipe, execution)
@@ -66,10 +66,10 @@ def train_phase_two(
 
         def loss_of(embedding: Tensor) -> Tensor:
             refined.append(embedding.detach())
-            return refinement_loss(embedding, wanted, recipe.alpha, recipe.beta)
+            return refinement_loss(embedding, target, recipe.alpha, recipe.beta)
 
         loss = loss_in_parts([Side(embed, len(parts), len(truth))], loss_of, execution.ranks)
-        before, after = ((emb * wanted).sum(-1).mean() for emb in (queries, refined[0]))
+        before, after = ((emb * target).sum(-1).mean() for emb in (queries, refined[0]))
         return {"loss": loss, "cosine_before": before, "cosine_after": after}
 
     model.georefiner.train()
@@ -88,8 +88,8 @@ class OwnMistakes:
         self, model: VidTag, store: ClipSource, noise: NoiseConfig, recipe: PhaseConfig, execution: Execution, seed: int
     ) -> None:
         rng = np.random.default_rng((seed, 7))
-        chosen = np.sort(rng.choice(len(store), min(len(store), _SEARCHED_PLACES), replace=False))
-        latlon = store.batch(chosen, rng, slice(0)).latlon_deg
+        numbers = np.sort(rng.choice(len(store), min(len(store), _SEARCHED_PLACES), replace=False))
+        latlon = store.batch(numbers, rng, slice(0)).latlon_deg
         self._places_deg = latlon[np.arange(len(latlon)), rng.integers(0, latlon.shape[1], len(latlon))]  # (G, 2)
         self._model, self._noise, self._recipe, self._execution = model, noise, recipe, execution
         with torch.no_grad(), execution.autocast(recipe.precision):
@@ -132,3 +132,44 @@ def _embed_clips(model: VidTag, latlon_deg: np.ndarray, recipe: PhaseConfig, exe
     places = torch.from_numpy(latlon_deg.reshape(-1, 2)).to(execution.device)
     parts = parts_of(len(places), recipe.micro_clips * frames)
     return torch.cat([model.location_encoder(places[part]) for part in parts]).float().reshape(clips, frames, -1)
+
+
+def put_on_sphere(latlon_deg: np.ndarray) -> np.ndarray:
+    """Return positions (..., 2) whose latitude may have left [-90, 90] carried over the pole, longitude in [-180,
+    180).
+    """
+    lat = wrap_longitude_deg(latlon_deg[..., 0])
+    beyond = np.abs(lat) > 90.0
+    over_pole = np.where(lat > 0.0, 180.0 - lat, -180.0 - lat)
+    lon = np.where(beyond, latlon_deg[..., 1] + 180.0, latlon_deg[..., 1])
+    return np.stack([np.where(beyond, over_pole, lat), wrap_longitude_deg(lon)], axis=-1)
+
+
+def disturb_positions(
+    latlon_deg: np.ndarray,
+    rng: np.random.Generator,
+    collapse_share: float = 0.1,
+    jitter_deg: tuple[float, float] = (0.001, 0.02),
+    shift_deg: tuple[float, float] = (-0.2, 0.2),
+    outlier_share: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
+    """Return noisy positions (B, T, 2) in degrees of true ones.
+
+    A share of the clips collapses to one of its own points; the frames of the others jitter, each coordinate by an
+    amount from ``jitter_deg`` with a sign of its own. Then every clip is shifted as a whole, per coordinate. Beyond the
+    paper, a share of each clip's frames, drawn from ``outlier_share``, may be somewhere else altogether: at the true
+    place of another frame of the batch.
+    """
+    clips, frames, _ = latlon_deg.shape
+    frame = rng.integers(0, frames, clips)
+    collapsed = np.broadcast_to(latlon_deg[np.arange(clips), frame][:, None], latlon_deg.shape)
+    sign = rng.choice((-1.0, 1.0), latlon_deg.shape)
+    jittered = latlon_deg + sign * rng.uniform(*jitter_deg, latlon_deg.shape)
+    collapses = np.asarray(rng.random(clips) < collapse_share)
+    moved = np.where(collapses[:, None, None], collapsed, jittered)
+    noisy = put_on_sphere(moved + rng.uniform(*shift_deg, (clips, 1, 2)))
+    if outlier_share[1] == 0.0:
+        return noisy
+    elsewhere = rng.permutation(latlon_deg.reshape(-1, 2)).reshape(latlon_deg.shape)
+    is_outlier = rng.random((clips, frames)) < rng.uniform(*outlier_share, (clips, 1))
+    return np.where(is_outlier[..., None], elsewhere, noisy)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidtag_cli.bundle.contract import BUNDLE_SUFFIX
+from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import ModelBundle
-from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.errors import ModelError
 
 RANDOM_WORD = "random"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+from typing import TypeVar
 
 from vidtag_cli.bundle.contract import BUNDLE_JSON, SCHEMA, BundleContract, check_contract
-from vidtag_cli.bundle.strict_json import decode, encode, read_json_object
 from vidtag_cli.errors import ModelError
+from vidtag_cli.files import replace_file
+from vidtag_cli.strict_values import StrictValueError, decode, encode, read_json_object
+
+T = TypeVar("T")
 
 
 def read_bundle_json(bundle_dir: Path) -> BundleContract:
@@ -20,16 +23,28 @@ def read_bundle_json(bundle_dir: Path) -> BundleContract:
     path = bundle_dir / BUNDLE_JSON
     if not path.is_file():
         raise ModelError(f"{bundle_dir}: no model bundle: it has no {BUNDLE_JSON}")
-    found = read_json_object(path)
-    schema = found.get("schema")
-    if schema != SCHEMA:
-        raise ModelError(f"{path}: schema: this program reads {SCHEMA!r}, found {schema!r}; install a matching version")
+    contract = read_description(path, BundleContract, SCHEMA)
     try:
-        contract = decode(BundleContract, found)
         check_contract(contract)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return contract
+
+
+def read_description(path: Path, expected: type[T], schema: str) -> T:
+    """Return what a JSON file of a known schema says, as a dataclass; raises ModelError that names file and key."""
+    try:
+        fields = read_json_object(path)
+    except StrictValueError as error:
+        raise ModelError(str(error)) from error
+    if fields.get("schema") != schema:
+        raise ModelError(
+            f"{path}: schema: this program reads {schema!r}, found {fields.get('schema')!r}; install a matching version"
+        )
+    try:
+        return decode(expected, fields)
+    except StrictValueError as error:
+        raise ModelError(f"{path}: {error}") from error
 
 
 def write_bundle_json(bundle_dir: Path, contract: BundleContract) -> Path:
@@ -39,11 +54,5 @@ def write_bundle_json(bundle_dir: Path, contract: BundleContract) -> Path:
     """
     check_contract(contract)
     path = bundle_dir / BUNDLE_JSON
-    text = json.dumps(encode(contract), indent=2, allow_nan=False) + "\n"
-    temporary = path.with_name(f".{BUNDLE_JSON}.{os.getpid()}")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, (json.dumps(encode(contract), indent=2, allow_nan=False) + "\n").encode())
     return path

@@ -247,13 +247,13 @@ def _check_numbers(contract: BundleContract) -> None:
 
 
 def _check_graph_names(contract: BundleContract) -> None:
-    wanted = GRAPHS_OF_KIND[contract.kind]
-    for name in wanted:
+    expected = GRAPHS_OF_KIND[contract.kind]
+    for name in expected:
         if name not in contract.graphs:
-            raise ModelError(f"graphs.{name}: the key is missing; kind {contract.kind!r} has {', '.join(wanted)}")
+            raise ModelError(f"graphs.{name}: the key is missing; kind {contract.kind!r} has {', '.join(expected)}")
     for name in contract.graphs:
-        if name not in wanted:
-            raise ModelError(f"graphs.{name}: unknown key; kind {contract.kind!r} has {', '.join(wanted)}")
+        if name not in expected:
+            raise ModelError(f"graphs.{name}: unknown key; kind {contract.kind!r} has {', '.join(expected)}")
 
 
 def _check_graph_file(key: str, graph: GraphContract | GraphVariant, files: Mapping[str, str]) -> None:
@@ -265,11 +265,11 @@ def _check_graph_file(key: str, graph: GraphContract | GraphVariant, files: Mapp
 
 
 def _check_tensors(
-    key: str, found: tuple[TensorContract, ...], wanted: tuple[TensorContract, ...], sizes: Mapping[str, int]
+    key: str, stated: tuple[TensorContract, ...], expected: tuple[TensorContract, ...], sizes: Mapping[str, int]
 ) -> None:
-    if tuple(tensor.name for tensor in found) != tuple(tensor.name for tensor in wanted):
-        raise ModelError(f"{key}: expected {[t.name for t in wanted]}, found {[t.name for t in found]}")
-    for tensor, reference in zip(found, wanted, strict=True):
+    if tuple(tensor.name for tensor in stated) != tuple(tensor.name for tensor in expected):
+        raise ModelError(f"{key}: expected {[t.name for t in expected]}, found {[t.name for t in stated]}")
+    for tensor, reference in zip(stated, expected, strict=True):
         where = f"{key}.{tensor.name}"
         if tensor.dtype != reference.dtype:
             raise ModelError(f"{where}: expected dtype {reference.dtype}, found {tensor.dtype}")

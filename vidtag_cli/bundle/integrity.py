@@ -121,10 +121,10 @@ def _check_file(bundle_dir: Path, relative: str, expected: str, hashes: bool) ->
     if not hashes:
         return FileCheck(relative, "not hashed", expected, None)
     try:
-        found = sha256_of(path)
+        actual = sha256_of(path)
     except OSError as error:
         return FileCheck(relative, "unreadable", expected, None, error.strerror or str(error))
-    return FileCheck(relative, "ok" if found == expected else "changed", expected, found)
+    return FileCheck(relative, "ok" if actual == expected else "changed", expected, actual)
 
 
 def _check_external_data(bundle_dir: Path, graph_file: str, listed: dict[str, str]) -> list[FileCheck]:
@@ -140,7 +140,7 @@ def _check_external_data(bundle_dir: Path, graph_file: str, listed: dict[str, st
 
 
 def _unlisted_files(bundle_dir: Path, listed: dict[str, str]) -> list[FileCheck]:
-    found = sorted(path for path in bundle_dir.rglob("*") if path.suffix.lower() in LOADABLE_SUFFIXES)
-    names = [path.relative_to(bundle_dir).as_posix() for path in found]
+    loadable = sorted(path for path in bundle_dir.rglob("*") if path.suffix.lower() in LOADABLE_SUFFIXES)
+    names = [path.relative_to(bundle_dir).as_posix() for path in loadable]
     detail = f"{BUNDLE_JSON} does not list it; remove it"
     return [FileCheck(name, "unlisted", None, None, detail) for name in names if name not in listed]

@@ -113,7 +113,9 @@ class ModelBundle:
     def precisions(self) -> tuple[str, ...]:
         """Return the precisions this bundle can be run in; the first is its own choice."""
         own = [graph.precision for graph in self.graphs.values()]
-        return tuple(dict.fromkeys([*own, *(variant.precision for each in self.variants.values() for variant in each)]))
+        return tuple(
+            dict.fromkeys([*own, *(variant.precision for files in self.variants.values() for variant in files)])
+        )
 
     def graphs_for(self, precision: str | None = None, *, has_float64: bool = True) -> dict[str, ModelGraph]:
         """Return the file of every graph for a precision, by default the bundle's own, and for an engine.
@@ -122,13 +124,13 @@ class ModelBundle:
         in fp16: its first file is taken. ``has_float64=False`` is for engines without float64 (TensorRT). Raises
         ModelError, naming what there is, when no graph has the precision or one needs float64.
         """
-        wanted = precision or self.precisions()[0]
-        if wanted not in self.precisions():
+        precision = precision or self.precisions()[0]
+        if precision not in self.precisions():
             raise ModelError(
-                f"{self.path}: has no graphs in {wanted}, only in {', '.join(self.precisions())}; "
+                f"{self.path}: has no graphs in {precision}, only in {', '.join(self.precisions())}; "
                 "choose one of them, or export the model again with --precision both"
             )
-        return {name: self._graph_for(name, wanted, has_float64) for name in self.graphs}
+        return {name: self._graph_for(name, precision, has_float64) for name in self.graphs}
 
     def _graph_for(self, name: str, precision: str, has_float64: bool) -> ModelGraph:
         # An engine with float64 needs no parts: the first file is the exact one.

@@ -34,8 +34,8 @@ from vidtag_cli.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vidtag_cli.benchmark.comparison import Comparison
     from vidtag_cli.benchmark.decoding import DecodeBenchmark
+    from vidtag_cli.benchmark.record import Comparison
     from vidtag_cli.benchmark.stages import Benchmark
     from vidtag_cli.benchmark.timing import Timing
 
@@ -159,7 +159,7 @@ def _check_decoder_alone(context: typer.Context) -> None:
 
 def _engines(text: str) -> list[str]:
     """Return the engines of a list, in order; raises UsageError for one that does not exist or comes twice."""
-    from vidtag_cli.engines.registry import check_engine
+    from vidtag_cli.engines.opening import check_engine
 
     names = [name.strip() for name in text.split(",")]
     for name in names:
@@ -244,7 +244,7 @@ def _rate(rate: float, decimals: int) -> str:
 
 
 def _print_comparisons(comparisons: list[Comparison]) -> None:
-    from vidtag_cli.benchmark.comparison import RULE
+    from vidtag_cli.benchmark.record import RULE
 
     rows = [
         (

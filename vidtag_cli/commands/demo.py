@@ -20,8 +20,8 @@ from vidtag_cli.commands.console import (
 from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, SmoothOption, ThreadsOption
 
 if TYPE_CHECKING:
+    from vidtag_cli.evaluation.scoring import ScoredTrack
     from vidtag_cli.pipeline.run import RunResult
-    from vidtag_cli.pipeline.scoring import ScoredTrack
 
 DEMO_MODEL = "flyover"
 HONEST_SENTENCE = (
@@ -41,10 +41,10 @@ def demo_command(
     no_color: NoColorOption = False,
 ) -> None:
     """Locate the bundled clip of a flight with the bundled model, write all formats, compare with the true track."""
+    from vidtag_cli.evaluation.scoring import score_track
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
-    from vidtag_cli.pipeline.scoring import score_track
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.writers.atomic import make_output_folder
     from vidtag_cli.writers.formats import FORMATS

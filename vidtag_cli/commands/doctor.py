@@ -76,7 +76,7 @@ def _import_problem(module: str, wheels: list[str]) -> str:
         return f"{' and '.join(wheels)} overwrite each other: uninstall both, then install one"
     try:
         if module == "onnxruntime":
-            from vidtag_cli.engines.onnxruntime_library import import_onnxruntime
+            from vidtag_cli.engines.onnxruntime_session import import_onnxruntime
 
             import_onnxruntime()
         else:
@@ -98,7 +98,7 @@ def _ffmpeg() -> dict[str, str]:
 
 
 def _engines() -> list[dict[str, Any]]:
-    from vidtag_cli.engines.registry import available_engines
+    from vidtag_cli.engines.opening import available_engines
 
     fields = ("name", "device", "usable", "reason", "builds_for")
     return [{field: getattr(status, field) for field in fields} for status in available_engines()]
@@ -116,8 +116,8 @@ def _engine_cache() -> dict[str, Any]:
 
 
 def _models() -> list[dict[str, str]]:
+    from vidtag_cli.bundle.installed_models import list_models
     from vidtag_cli.bundle.integrity import verify_bundle
-    from vidtag_cli.bundle.registry import list_models
 
     models = []
     for model in list_models():
@@ -132,7 +132,7 @@ def _models() -> list[dict[str, str]]:
 
 
 def _default_model() -> dict[str, str]:
-    from vidtag_cli.bundle.registry import find_model
+    from vidtag_cli.bundle.installed_models import find_model
 
     try:
         return path_fields(find_model()) | {"note": "", "problem": ""}

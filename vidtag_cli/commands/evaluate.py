@@ -69,10 +69,10 @@ def eval_command(
     difference.
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
+    from vidtag_cli.evaluation.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.run import locate_unchanged
-    from vidtag_cli.pipeline.scoring import score_track, summarize_scores, truth_beside
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
 

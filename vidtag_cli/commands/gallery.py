@@ -20,9 +20,9 @@ from vidtag_cli.commands.options import DeviceOption, JsonOption, QuietOption, T
 from vidtag_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from vidtag_cli.gallery.contract import GalleryContract
     from vidtag_cli.gallery.coverage import Coverage, Floor
     from vidtag_cli.gallery.sources import PointSource
+    from vidtag_cli.gallery.store import GalleryContract
 
 app = typer.Typer(help="Build galleries and show what they cover.", no_args_is_help=True)
 
@@ -64,10 +64,10 @@ def build_command(
 ) -> None:
     """Embed points with a model and save them; give one of --land, --box, --country and --points."""
     from vidtag_cli.bundle import find_model, load_bundle
-    from vidtag_cli.engines.registry import has_float64, open_engine
+    from vidtag_cli.engines.opening import has_float64, open_engine
     from vidtag_cli.gallery.build import build_gallery
-    from vidtag_cli.gallery.contract import GalleryOrigin
-    from vidtag_cli.gallery.store import check_gallery_target
+    from vidtag_cli.gallery.store import GalleryOrigin
+    from vidtag_cli.gallery.writing import check_gallery_target
 
     _check_choice(land=land, box=box, country=country, points=points)
     _check_companions(points, country, box, spacing_km, padding_km, land_only)

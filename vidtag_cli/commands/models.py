@@ -32,7 +32,7 @@ ModelArgument = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model
 @app.command("list")
 def list_command(as_json: JsonOption = False) -> None:
     """List the models that --model can name."""
-    from vidtag_cli.bundle.registry import HOW_TO_GET_A_MODEL, list_models
+    from vidtag_cli.bundle.installed_models import HOW_TO_GET_A_MODEL, list_models
 
     models = list_models()
     if as_json:
@@ -48,9 +48,9 @@ def list_command(as_json: JsonOption = False) -> None:
 @app.command("info")
 def info_command(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Show what a model says about itself; its hashes are not checked."""
+    from vidtag_cli.bundle.installed_models import find_model
     from vidtag_cli.bundle.load import load_bundle
-    from vidtag_cli.bundle.registry import find_model
-    from vidtag_cli.bundle.strict_json import encode
+    from vidtag_cli.strict_values import encode
 
     bundle = load_bundle(find_model(model), verify=False)
     if as_json:
@@ -62,8 +62,8 @@ def info_command(model: ModelArgument, as_json: JsonOption = False) -> None:
 @app.command("verify")
 def verify_command(model: ModelArgument, as_json: JsonOption = False) -> None:
     """Recompute the hash of every file of a model; exit code 6 when one differs."""
+    from vidtag_cli.bundle.installed_models import find_model
     from vidtag_cli.bundle.integrity import verify_bundle
-    from vidtag_cli.bundle.registry import find_model
 
     report = verify_bundle(find_model(model))
     if as_json:
@@ -86,7 +86,7 @@ def install_command(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a model among the installed ones, after checking its hashes."""
-    from vidtag_cli.bundle.registry import install_model
+    from vidtag_cli.bundle.installed_models import install_model
 
     target = install_model(source, force)
     if as_json:
@@ -117,8 +117,8 @@ def compile_command(
 
     Prints for each graph what its build took: wall time, size of the engine, and the most memory of this process.
     """
+    from vidtag_cli.bundle.installed_models import find_model
     from vidtag_cli.bundle.load import load_bundle
-    from vidtag_cli.bundle.registry import find_model
     from vidtag_cli.engines.compile import compile_graph, targets_for
     from vidtag_cli.engines.tensorrt_library import import_tensorrt
 

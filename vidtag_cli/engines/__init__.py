@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
-from vidtag_cli.engines.registry import (
+from vidtag_cli.engines.opening import (
     ENGINE_NAMES,
     EngineStatus,
     available_engines,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import stat
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from vidtag_cli.engines.sealed_store import MANIFEST_SUFFIX
 from vidtag_cli.errors import UsageError
+from vidtag_cli.files import LEFTOVER_NAME, remove_leftovers
 
 LIMIT_VARIABLE = "VIDTAG_ENGINE_CACHE_GB"
 
@@ -22,11 +22,6 @@ IN_USE_S = 3600.0
 """Files used in this time stay whatever the limit: the engines of one model, built one after the other, must not
 displace each other.
 """
-
-LEFT_BEHIND_S = 86_400.0
-"""A temporary file this old belongs to a process that was killed."""
-
-_TEMPORARY_NAME = re.compile(r"\..+\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +63,15 @@ def make_room(folder: Path, limit_bytes: int) -> list[StoredFile]:
     What was used within ``IN_USE_S`` stays, and so may exceed the limit. What killed processes left goes in any case.
     """
     now_s = time.time()
+    remove_leftovers(folder)
     files = sorted(_stored_files(folder), key=lambda file: file.used_s)
-    removed = [file for file in files if _is_temporary(file.path) and now_s - file.used_s > LEFT_BEHIND_S]
-    excess_bytes = sum(file.size_bytes for file in files) - sum(file.size_bytes for file in removed) - limit_bytes
+    removed = []
+    excess_bytes = sum(file.size_bytes for file in files) - limit_bytes
     for file in files:
         if excess_bytes <= 0 or now_s - file.used_s <= IN_USE_S:
             break
-        if not _is_temporary(file.path):
-            removed.append(file)
-            excess_bytes -= file.size_bytes
+        removed.append(file)
+        excess_bytes -= file.size_bytes
     for file in removed:
         file.remove()
     return removed
@@ -93,15 +88,13 @@ def _stored_files(folder: Path) -> list[StoredFile]:
             manifest_bytes = _manifest_of(path).lstat().st_size if _manifest_of(path).exists() else 0
         except FileNotFoundError:
             continue
-        # A lock is empty, and a process may be waiting for it; folders are none of this program's.
-        if path.suffix != ".lock" and not stat.S_ISDIR(facts.st_mode):
+        # A lock is empty, and a process may be waiting for it; folders are none of this program's; a file that is
+        # still being written is not in the cache yet.
+        is_stored = path.suffix != ".lock" and not LEFTOVER_NAME.fullmatch(path.name)
+        if is_stored and not stat.S_ISDIR(facts.st_mode):
             files.append(StoredFile(path, facts.st_size + manifest_bytes, facts.st_mtime))
     return files
 
 
 def _manifest_of(path: Path) -> Path:
     return path.with_name(path.name + MANIFEST_SUFFIX)
-
-
-def _is_temporary(path: Path) -> bool:
-    return _TEMPORARY_NAME.fullmatch(path.name) is not None

@@ -81,29 +81,29 @@ def _check_tensors(request: BuildRequest, network: Any) -> None:
         ("input", graph.inputs, [network.get_input(i) for i in range(network.num_inputs)]),
         ("output", graph.outputs, [network.get_output(i) for i in range(network.num_outputs)]),
     )
-    for side, wanted, tensors in sides:
-        found = {tensor.name: tensor for tensor in tensors}
-        if set(found) != {tensor.name for tensor in wanted}:
+    for side, expected, tensors in sides:
+        actual = {tensor.name: tensor for tensor in tensors}
+        if set(actual) != {tensor.name for tensor in expected}:
             raise ModelError(
-                f"{graph.path}: the {side}s are {sorted(found)}, but the bundle promises "
-                f"{sorted(tensor.name for tensor in wanted)}; the bundle was not exported by this program"
+                f"{graph.path}: the {side}s are {sorted(actual)}, but the bundle promises "
+                f"{sorted(tensor.name for tensor in expected)}; the bundle was not exported by this program"
             )
-        for tensor in wanted:
-            _check_dtype(request, side, tensor, found[tensor.name])
+        for tensor in expected:
+            _check_dtype(request, side, tensor, actual[tensor.name])
 
 
-def _check_dtype(request: BuildRequest, side: str, wanted: TensorContract, found: Any) -> None:
-    dtype = dtype_name(request.library, found.dtype)
-    if dtype == wanted.dtype:
+def _check_dtype(request: BuildRequest, side: str, expected: TensorContract, actual: Any) -> None:
+    dtype = dtype_name(request.library, actual.dtype)
+    if dtype == expected.dtype:
         return
-    where = f"{request.graph.path}: {side} {wanted.name}"
-    if wanted.dtype == "float64":
+    where = f"{request.graph.path}: {side} {expected.name}"
+    if expected.dtype == "float64":
         # The parser reads DOUBLE as FLOAT without a word: a place would move by up to a metre.
         raise ModelError(
             f"{where} is float64, which {request.library.name} does not have and would silently round to {dtype}: "
             "use a bundle exported for TensorRT, or --engine onnxruntime"
         )
-    raise ModelError(f"{where} is {dtype}, but the bundle promises {wanted.dtype}")
+    raise ModelError(f"{where} is {dtype}, but the bundle promises {expected.dtype}")
 
 
 def dtype_name(library: TensorRtLibrary, dtype: Any) -> str:

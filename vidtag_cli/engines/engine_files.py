@@ -13,8 +13,7 @@ from vidtag_cli.engines.cache_limit import LIMIT_VARIABLE, cache_limit_bytes, ma
 from vidtag_cli.engines.engine_build import BuildRequest, build_engine
 from vidtag_cli.engines.engine_key import digest_of, engine_facts
 from vidtag_cli.engines.peak_memory import PeakMemory
-from vidtag_cli.engines.seal_key import seal_key, seal_key_path
-from vidtag_cli.engines.sealed_store import Refusal, SealedFile, SealedStore
+from vidtag_cli.engines.sealed_store import Refusal, SealedFile, SealedStore, seal_key, seal_key_path
 
 ENGINE_SUFFIX = ".engine"
 TIMING_SUFFIX = ".timing"
@@ -61,15 +60,15 @@ def ready_engine(
     what = f"{request.graph.name} ({request.library.name} for {request.target.spelled()})"
     reason = rebuild_because
     if not rebuild_because:
-        found = store.load(name)
-        if isinstance(found, SealedFile):
-            return _from_file(found, key, name)
-        reason = found.reason
+        stored = store.load(name)
+        if isinstance(stored, SealedFile):
+            return _from_file(stored, key, name)
+        reason = stored.reason
     with store.lock(name, lambda: observer.say(f"{what}: another vidtag is building this engine: waiting for it")):
         # Another process may have built it since; but not what made this one ask for a new build.
-        found = store.load(name) if not rebuild_because else Refusal(reason)
-        if isinstance(found, SealedFile):
-            return _from_file(found, key, name)
+        stored = store.load(name) if not rebuild_because else Refusal(reason)
+        if isinstance(stored, SealedFile):
+            return _from_file(stored, key, name)
         if reason:
             observer.say(f"{what}: the engine in the cache is not used: {reason}: building it again")
         else:
@@ -77,10 +76,17 @@ def ready_engine(
         return _build(request, observer, store, facts, key)
 
 
-def _from_file(found: SealedFile, key: str, name: str) -> ReadyEngine:
-    build = found.facts["build"]
+def _from_file(stored: SealedFile, key: str, name: str) -> ReadyEngine:
+    build = stored.facts["build"]
     return ReadyEngine(
-        found.content, key, name, found.sha256, len(found.content), build["seconds"], build["peak_bytes"], is_new=False
+        stored.content,
+        key,
+        name,
+        stored.sha256,
+        len(stored.content),
+        build["seconds"],
+        build["peak_bytes"],
+        is_new=False,
     )
 
 

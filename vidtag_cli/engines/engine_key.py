@@ -40,8 +40,8 @@ def named_targets(library: TensorRtLibrary) -> tuple[str, ...]:
     """Return the kinds of GPU that a library builds for, such as ``sm89``; empty when it needs the GPU itself."""
     if not library.names_targets:
         return ()
-    found = library.module.ComputeCapability.__members__
-    return tuple(name.lower() for name in found if name.startswith("SM"))
+    capabilities = library.module.ComputeCapability.__members__
+    return tuple(name.lower() for name in capabilities if name.startswith("SM"))
 
 
 def target_named(library: TensorRtLibrary, name: str) -> BuildTarget:

@@ -1,17 +1,25 @@
-"""Execution contexts of a TensorRT engine: bound to shapes and addresses once, captured as CUDA graphs, replayed."""
+"""Execution contexts of a TensorRT engine: bound to shapes and addresses once, captured as CUDA graphs, replayed.
+
+``tensorrt_rtx`` compiles its kernels on the GPU that runs them: they are kept from one run to the next.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vidtag_cli.bundle.load import ModelGraph
-from vidtag_cli.engines.cuda_runtime import CudaRuntime
+from vidtag_cli.engines.cuda_runtime import CudaRuntime, Gpu
+from vidtag_cli.engines.engine_key import digest_of
 from vidtag_cli.engines.io_buffers import DeviceMemory
 from vidtag_cli.engines.profiles import ProfileSet, filled_shape
+from vidtag_cli.engines.sealed_store import SealedFile, SealedStore
 from vidtag_cli.engines.tensorrt_library import TensorRtLibrary
 from vidtag_cli.errors import ModelError
+
+KERNELS_SUFFIX = ".kernels"
 
 _GRAPHED_RUN = 2
 """The first run of a context does postponed work that must not be captured (NVIDIA's advice on CUDA graphs)."""
@@ -68,7 +76,7 @@ class ContextPool:
 
     @property
     def captures_graphs(self) -> bool:
-        """Whether CUDA graphs are captured here; ``tensorrt_rtx`` does so itself (see :mod:`runtime_settings`)."""
+        """Whether CUDA graphs are captured here; ``tensorrt_rtx`` does so itself (see :class:`RuntimeSettings`)."""
         return self.runtime_config is None
 
     @property
@@ -131,3 +139,34 @@ class ContextPool:
     def _error(self, what: str) -> ModelError:
         library = self.library
         return ModelError(f"{self.graph.name}: {library.name} {library.version}: {what}: {library.log.reasons()}")
+
+
+class RuntimeSettings:
+    """The runtime configuration of one engine of ``tensorrt_rtx``, with the kernels compiled by earlier runs."""
+
+    def __init__(self, library: TensorRtLibrary, engine: Any, engine_key: str, gpu: Gpu, store: SealedStore) -> None:
+        trt = library.module
+        self._store = store
+        facts = {"engine": engine_key, "gpu": gpu.name, "driver": gpu.driver, "library_version": library.version}
+        self._name = digest_of(facts) + KERNELS_SUFFIX
+        self.config = engine.create_runtime_config()
+        self.config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        # Lazily, kernels would be exchanged for faster ones in the middle of a video: other rounding, another answer.
+        self.config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        self.config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._kernels = self.config.create_runtime_cache()
+        stored = store.load(self._name)
+        self.loaded_kernels = isinstance(stored, SealedFile) and bool(self._kernels.deserialize(stored.content))
+        if not self.config.set_runtime_cache(self._kernels):
+            raise ModelError(
+                f"{library.name} {library.version} on {gpu.name} did not take a cache for the kernels it compiles: "
+                f"{library.log.reasons()}"
+            )
+        self._saved_sha256 = stored.sha256 if isinstance(stored, SealedFile) else ""
+
+    def save_kernels(self) -> None:
+        """Keep the kernels compiled so far, if there are new ones."""
+        content = memoryview(self._kernels.serialize())
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != self._saved_sha256:
+            self._saved_sha256 = self._store.save(self._name, content, {})

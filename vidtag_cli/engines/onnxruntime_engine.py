@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -11,22 +11,21 @@ from typing import Any
 import numpy as np
 
 from vidtag_cli.bundle.load import ModelGraph
-from vidtag_cli.engines.onnxruntime_binding import DeviceBinding
-from vidtag_cli.engines.onnxruntime_library import import_onnxruntime, onnxruntime_errors
 from vidtag_cli.engines.onnxruntime_providers import (
     CPU_PROVIDER,
     TENSORRT_PROVIDER,
     TF32_VARIABLE,
-    ProviderOptions,
-    check_options,
-    load_cuda_libraries,
-    load_tensorrt_libraries,
     nodes_elsewhere,
     provider_of,
     provider_options,
-    session_options,
 )
-from vidtag_cli.engines.profiles import profiles_of
+from vidtag_cli.engines.onnxruntime_session import (
+    import_onnxruntime,
+    one_line,
+    onnxruntime_errors,
+    open_inference_session,
+)
+from vidtag_cli.engines.profiles import filled_shape, profiles_of
 from vidtag_cli.engines.tensors import check_inputs, check_outputs
 from vidtag_cli.errors import ModelError, UsageError
 
@@ -45,18 +44,10 @@ GPU_OPERATORS = frozenset(
 )
 """Where the arithmetic is: one of these left to another provider makes the run another one than was asked for."""
 
-_OTHER_TENSORRT = (
-    "onnxruntime may be built for another: the releases so far want 10, which pip install 'tensorrt<11' brings, "
-    "and only --engine tensorrt takes 11 too"
-)
-
 _DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(double)": "float64"}
 
-_IDENTITY_GRAPH = (
-    b'\x08\x08:A\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x01gZ\x14\n\x01x\x12\x0f\n\r\x08\x01\x12\t\n\x03\x12\x01N\n\x02'
-    b"\x08\x03b\x14\n\x01y\x12\x0f\n\r\x08\x01\x12\t\n\x03\x12\x01N\n\x02\x08\x03B\x04\n\x00\x10\x11"
-)
-"""The smallest graph, y = x: opening it shows whether the libraries of a provider load; its name in a list does not."""
+MAX_BOUND_SHAPES = 8
+"""Shapes whose memory is kept; a pipeline uses two or three, and each holds its inputs and outputs on the device."""
 
 
 class OnnxRuntimeEngine:
@@ -85,8 +76,10 @@ class OnnxRuntimeEngine:
         self._errors = onnxruntime_errors()
         self._provider = provider_of(device, with_tensorrt)
         self._profile = profiles_of(graph, window_frames).as_one() if with_tensorrt else None
-        asked = provider_options(self._provider, device, graph, window_frames)
-        self._session = _open_session(self._ort, self._errors, str(graph.path), device, asked, threads or usable_cpus())
+        requested = provider_options(self._provider, device, graph, window_frames)
+        self._session = open_inference_session(
+            self._ort, self._errors, str(graph.path), device, requested, threads or usable_cpus()
+        )
         self._check_tensors()
         self._nodes = _nodes_by_provider(self._session)
         self._binding = None
@@ -103,7 +96,7 @@ class OnnxRuntimeEngine:
         except self._errors as error:
             shapes = {name: array.shape for name, array in inputs.items()}
             raise ModelError(
-                f"{self._graph.name}: onnxruntime failed on {self._device} with {shapes}: {_one_line(error)}; "
+                f"{self._graph.name}: onnxruntime failed on {self._device} with {shapes}: {one_line(error)}; "
                 "if memory ran out, use a smaller batch"
             ) from error
         check_outputs(self._graph.name, self._graph.outputs, outputs, sizes)
@@ -154,9 +147,9 @@ class OnnxRuntimeEngine:
             ("inputs", self._graph.inputs, self._session.get_inputs()),
             ("outputs", self._graph.outputs, self._session.get_outputs()),
         )
-        for side, wanted, found in pairs:
-            expected = sorted((tensor.name, tensor.dtype, len(tensor.shape)) for tensor in wanted)
-            actual = sorted((node.name, _DTYPES.get(node.type, node.type), len(node.shape)) for node in found)
+        for side, promised, nodes in pairs:
+            expected = sorted((tensor.name, tensor.dtype, len(tensor.shape)) for tensor in promised)
+            actual = sorted((node.name, _DTYPES.get(node.type, node.type), len(node.shape)) for node in nodes)
             if actual != expected:
                 raise ModelError(
                     f"{self._graph.path}: the {side} (name, dtype, dimensions) are {actual}, "
@@ -178,6 +171,52 @@ class OnnxRuntimeEngine:
             )
 
 
+class DeviceBinding:
+    """Runs a session with inputs and outputs in memory of the device that is allocated once per shape.
+
+    Without it the library allocates device memory for both at every run.
+    """
+
+    def __init__(self, ort: ModuleType, session: Any, graph: ModelGraph, device_type: str, device_index: int) -> None:
+        self._ort, self._session, self._graph = ort, session, graph
+        self._device = (device_type, device_index)
+        self._bound: OrderedDict[tuple[tuple[str, int], ...], tuple[Any, dict[str, Any], dict[str, Any]]] = (
+            OrderedDict()
+        )
+
+    def run(self, inputs: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """Return the outputs by name; ``sizes`` are those of the free letters in these inputs."""
+        binding, on_device, outputs = self._bind(sizes)
+        for name, value in on_device.items():
+            value.update_inplace(np.ascontiguousarray(inputs[name]))
+        binding.synchronize_inputs()
+        self._session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+        # On the CPU the array would be the bound memory itself, which the next run overwrites.
+        return {name: np.array(value.numpy(), copy=True) for name, value in outputs.items()}
+
+    def _bind(self, sizes: Mapping[str, int]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+        key = tuple(sorted(sizes.items()))
+        if key in self._bound:
+            self._bound.move_to_end(key)
+            return self._bound[key]
+        binding = self._session.io_binding()
+        inputs = {tensor.name: self._allocate(tensor, sizes) for tensor in self._graph.inputs}
+        outputs = {tensor.name: self._allocate(tensor, sizes) for tensor in self._graph.outputs}
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        self._bound[key] = (binding, inputs, outputs)
+        while len(self._bound) > MAX_BOUND_SHAPES:
+            self._bound.popitem(last=False)
+        return self._bound[key]
+
+    def _allocate(self, tensor: Any, sizes: Mapping[str, int]) -> Any:
+        shape = list(filled_shape(tensor.shape, sizes))
+        return self._ort.OrtValue.ortvalue_from_shape_and_type(shape, np.dtype(tensor.dtype), *self._device)
+
+
 def usable_cpus() -> int:
     """Return how many CPUs this process may run on: under taskset and in a container fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
@@ -185,64 +224,8 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def probe_device(device: str, with_tensorrt: bool = False) -> str:
-    """Return why a device cannot be used here, or an empty text when a tiny graph opened on it."""
-    try:
-        ort = import_onnxruntime()
-        asked = provider_options(provider_of(device, with_tensorrt), device, None)
-        _open_session(ort, onnxruntime_errors(), _IDENTITY_GRAPH, device, asked, threads=1)
-    except ModelError as error:
-        return str(error)
-    return ""
-
-
-def _open_session(
-    ort: ModuleType,
-    errors: tuple[type[Exception], ...],
-    source: str | bytes,
-    device: str,
-    asked: list[tuple[str, ProviderOptions]],
-    threads: int,
-) -> Any:
-    provider = asked[0][0]
-    if provider not in ort.get_available_providers():
-        raise ModelError(
-            f"{device}: this onnxruntime ({ort.__version__}) has no {provider}: "
-            "remove the package onnxruntime and install vidtag[gpu], which brings onnxruntime-gpu"
-        )
-    # Before the CUDA libraries, for it sets what they read when they start.
-    tensorrt = load_tensorrt_libraries(ort.__version__) if provider == TENSORRT_PROVIDER else ""
-    if provider != CPU_PROVIDER:
-        load_cuda_libraries(ort)
-    hint = f" (TensorRT {tensorrt} is installed; {_OTHER_TENSORRT})" if tensorrt else ""
-    try:
-        # Otherwise the library retries on the CPU by itself, and prints so to stdout.
-        session = ort.InferenceSession(source, session_options(ort, threads), providers=asked, enable_fallback=0)
-    except errors as error:
-        reason = _one_line(error)
-        # So it says both when libraries are missing and when they are those of another TensorRT.
-        why = reason + hint if "install TensorRT" in reason else reason
-        raise ModelError(f"onnxruntime cannot open {_name_of(source)} on {device}: {why}") from error
-    loaded = session.get_providers()
-    if loaded[0] != provider:
-        raise ModelError(
-            f"{device}: onnxruntime could not load {provider}{hint} and would run on {', '.join(loaded)}: "
-            "check the NVIDIA driver with nvidia-smi and install vidtag[gpu], which brings CUDA and cuDNN"
-        )
-    check_options(session, asked, threads, _name_of(source), ort.__version__)
-    return session
-
-
 def _nodes_by_provider(session: Any) -> dict[str, Counter[str]]:
     nodes: dict[str, Counter[str]] = {}
     for subgraph in session.get_provider_graph_assignment_info():
         nodes.setdefault(subgraph.ep_name, Counter()).update(node.op_type for node in subgraph.get_nodes())
     return nodes
-
-
-def _name_of(source: str | bytes) -> str:
-    return source if isinstance(source, str) else "a test graph"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -107,21 +107,21 @@ def provider_options(
 
 
 def check_options(
-    session: Any, asked: list[tuple[str, ProviderOptions]], threads: int, what: str, version: str
+    session: Any, requested: list[tuple[str, ProviderOptions]], threads: int, what: str, version: str
 ) -> None:
     """Raise ModelError unless a session reports every option with the value that was asked for."""
     reported = session.get_provider_options()
-    for provider, options in asked:
+    for provider, options in requested:
         for key, value in options.items():
-            found = reported.get(provider, {}).get(key)
-            if found is None or _spelled(found) != _spelled(value):
+            value_in_use = reported.get(provider, {}).get(key)
+            if value_in_use is None or _spelled(value_in_use) != _spelled(value):
                 raise ModelError(
-                    f"{what}: onnxruntime {version} did not take {key}={value} for {provider} (it says {found}): "
-                    "install another version of onnxruntime-gpu"
+                    f"{what}: onnxruntime {version} did not take {key}={value} for {provider} "
+                    f"(it says {value_in_use}): install another version of onnxruntime-gpu"
                 )
-    taken = session.get_session_options()
-    entries = {key: taken.get_session_config_entry(key) for key in SESSION_ENTRIES}
-    if taken.intra_op_num_threads != threads or not taken.use_deterministic_compute or entries != SESSION_ENTRIES:
+    settings = session.get_session_options()
+    entries = {key: settings.get_session_config_entry(key) for key in SESSION_ENTRIES}
+    if settings.intra_op_num_threads != threads or not settings.use_deterministic_compute or entries != SESSION_ENTRIES:
         raise ModelError(f"{what}: onnxruntime {version} changed the options of the session: {entries}")
 
 
@@ -179,7 +179,7 @@ def nodes_elsewhere(nodes: Mapping[str, Mapping[str, int]], provider: str, opera
     """Return which of some operators run on another provider than the one asked for."""
     return {
         operator: other
-        for other, found in nodes.items()
+        for other, counts in nodes.items()
         if other != provider
-        for operator in sorted(operators & set(found))
+        for operator in sorted(operators & set(counts))
     }

@@ -2,28 +2,38 @@
 
 Each file has a manifest beside it with the SHA-256 of its content and a hash keyed with the user's secret. Whatever
 lacks either, a file dropped into the folder, one cut short, one copied from another machine, is never handed out.
+The secret is one per user: 32 bytes in a file of mode 0600.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import hmac
 import json
+import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import secrets
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidtag_cli.bundle.folders import user_config_file
 from vidtag_cli.errors import ModelError
+from vidtag_cli.files import create_file, exclusive_lock, replace_file
 
 SCHEMA = "vidtag-sealed-file/1"
 MANIFEST_SUFFIX = ".json"
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
+
+KEY_FILE = "engine-seal.key"
+KEY_BYTES = 32
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +113,10 @@ class SealedStore:
         manifest: dict[str, Any] = {"schema": SCHEMA, "name": name, "sha256": sha256, "facts": dict(facts)}
         manifest["seal"] = self._seal(manifest)
         try:
-            _replace(self.folder / name, content)
-            _replace(self.folder / (name + MANIFEST_SUFFIX), json.dumps(manifest, indent=2).encode())
+            replace_file(self.folder / name, content, mode=_FILE_MODE)
+            replace_file(
+                self.folder / (name + MANIFEST_SUFFIX), json.dumps(manifest, indent=2).encode(), mode=_FILE_MODE
+            )
         except OSError as error:
             raise ModelError(
                 f"{self.folder}: {name} cannot be written ({error.strerror}): make room, "
@@ -112,27 +124,42 @@ class SealedStore:
             ) from error
         return sha256
 
-    @contextmanager
-    def lock(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Let one process at a time into the block; ``on_wait`` is called once when another holds the lock.
-
-        The lock goes with its process, however that ends.
-        """
-        descriptor = os.open(self.folder / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, _FILE_MODE)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def lock(self, name: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
+        """Let one process at a time into the block; ``on_wait`` is called once when another holds the lock."""
+        return exclusive_lock(self.folder / f".{name}.lock", on_wait)
 
     def _seal(self, manifest: Mapping[str, Any]) -> str:
         sealed = {key: value for key, value in manifest.items() if key != "seal"}
         text = json.dumps(sealed, sort_keys=True, separators=(",", ":"))
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def seal_key_path() -> Path:
+    """Return where the key lies: beside the configuration, so that a copied cache does not bring its key along."""
+    return user_config_file().with_name(KEY_FILE)
+
+
+def seal_key(path: Path) -> bytes:
+    """Return the key in a file, made at first use.
+
+    A key that others could read or write is no secret: it is replaced, and what it sealed is made anew. Raises
+    ModelError when the file cannot be read or made.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        problem = _problem(path)
+        if problem:
+            _logger.warning("%s: %s: a new key is made, and engines are built again", path, problem)
+            path.unlink()
+        if not path.exists():
+            with suppress(FileExistsError):  # the key of another process that was first wins
+                create_file(path, secrets.token_bytes(KEY_BYTES), mode=_FILE_MODE)
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"{path}: the key for engine files cannot be made or read ({error.strerror}): "
+            "set XDG_CONFIG_HOME or VIDTAG_HOME to a folder that can be written"
+        ) from error
 
 
 def _read(path: Path) -> bytes:
@@ -141,13 +168,13 @@ def _read(path: Path) -> bytes:
         return file.read()
 
 
-def _replace(path: Path, content: bytes | memoryview) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+def _problem(path: Path) -> str:
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        facts = path.lstat()
+    except FileNotFoundError:
+        return ""
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size != KEY_BYTES:
+        return "not a key of this program"
+    if facts.st_uid != os.getuid():
+        return "belongs to another user"
+    return "can be read or written by others" if facts.st_mode & 0o077 else ""

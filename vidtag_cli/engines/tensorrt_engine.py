@@ -19,10 +19,9 @@ from vidtag_cli.engines.cuda_runtime import CudaRuntime, open_cuda
 from vidtag_cli.engines.engine_build import BuildRequest
 from vidtag_cli.engines.engine_files import ReadyEngine, engine_store, ready_engine
 from vidtag_cli.engines.engine_key import target_of_gpu
-from vidtag_cli.engines.execution import ContextPool
+from vidtag_cli.engines.execution import ContextPool, RuntimeSettings
 from vidtag_cli.engines.io_buffers import BufferSlot
 from vidtag_cli.engines.profiles import profiles_of
-from vidtag_cli.engines.runtime_settings import RuntimeSettings
 from vidtag_cli.engines.tensorrt_library import import_tensorrt, open_part
 from vidtag_cli.engines.tensors import check_inputs, check_outputs
 from vidtag_cli.errors import ModelError, UsageError
@@ -153,17 +152,17 @@ class TensorRtEngine:
 
     def _prepare_runs(self) -> None:
         """Make streams, contexts and buffers, which are given back when the engine is closed or forgotten."""
-        with ExitStack() as taken:
-            self._take_resources(taken)
+        with ExitStack() as resources:
+            self._acquire_resources(resources)
             # The last to be called first. Not bound to this engine, which it would keep alive.
-            taken.callback(_settle, self._cuda, (self._copy_stream, self._compute_stream))
-            self._give_back = weakref.finalize(self, taken.pop_all().close)
+            resources.callback(_settle, self._cuda, (self._copy_stream, self._compute_stream))
+            self._give_back = weakref.finalize(self, resources.pop_all().close)
             self._give_back.atexit = False  # the end of the process frees all, after the driver is gone
         self._occupied: list[_Ticket | None] = [None] * SLOTS
         self._next_slot = 0
 
-    def _take_resources(self, taken: ExitStack) -> None:
-        self._copy_stream, self._compute_stream = (self._take_stream(taken) for _ in range(2))
+    def _acquire_resources(self, resources: ExitStack) -> None:
+        self._copy_stream, self._compute_stream = (self._acquire_stream(resources) for _ in range(2))
         # Before the contexts, for it holds the compiled kernels, which must outlive them.
         self._settings = None
         if self._library.names_targets:
@@ -172,17 +171,17 @@ class TensorRtEngine:
         self._pool = ContextPool(
             self._library, self._cuda, self._engine, self._graph, self._profiles, self._compute_stream, config
         )
-        taken.callback(_free_contexts, self._pool, self._settings)
+        resources.callback(_free_contexts, self._pool, self._settings)
         most = self._profiles.most_sizes()
         self._slots = []
         for _ in range(SLOTS):
             buffers = BufferSlot(self._cuda, self._graph.inputs, self._graph.outputs, most)
-            taken.callback(buffers.free)
+            resources.callback(buffers.free)
             self._slots.append(buffers)
 
-    def _take_stream(self, taken: ExitStack) -> Any:
+    def _acquire_stream(self, resources: ExitStack) -> Any:
         stream = self._cuda.create_stream()
-        taken.callback(self._cuda.destroy_stream, stream)
+        resources.callback(self._cuda.destroy_stream, stream)
         return stream
 
     def _start(self, inputs: Mapping[str, np.ndarray], part: slice, sizes: dict[str, int]) -> _Ticket:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,27 +49,6 @@ class ClipResampling:
             yield np.bincount(drawn.ravel(), minlength=count * self.clips).reshape(count, self.clips)
 
 
-def bootstrap_ci(
-    values: np.ndarray,
-    statistic: Callable[[np.ndarray], float],
-    seed: int,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-) -> tuple[float, float]:
-    """Return the lower and upper end of the percentile interval (Efron 1979) of a statistic of (N, ...) values.
-
-    Rows are drawn with replacement, so give one row per independent thing: videos rather than frames. Equal seeds
-    give equal intervals. Raises ValueError for no values or NaN among them: what an abstention means is the caller's
-    decision.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    if len(values) == 0 or np.isnan(values).any():
-        raise ValueError("a bootstrap needs at least one value and no NaN")
-    random = np.random.default_rng(seed)
-    statistics = [statistic(values[random.integers(0, len(values), len(values))]) for _ in range(resamples)]
-    return _percentile_interval(statistics, level)
-
-
 def estimate_ratio(sums: np.ndarray, counts: np.ndarray, resampling: ClipResampling) -> Estimate:
     """Return the ratio of the totals of per-clip ``sums`` (C,) and ``counts`` (C,): the share or mean over all frames.
 
@@ -79,24 +58,46 @@ def estimate_ratio(sums: np.ndarray, counts: np.ndarray, resampling: ClipResampl
         raise ValueError(f"{len(sums)} sums and {len(counts)} counts for {resampling.clips} clips")
     if counts.sum() == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
-    totals = [(drawn @ sums, drawn @ counts) for drawn in resampling.counts()]
-    numerators, denominators = (np.concatenate(part) for part in zip(*totals, strict=True))
-    drawn_some = denominators > 0
-    ratios = numerators[drawn_some] / denominators[drawn_some]
-    return Estimate(float(sums.sum() / counts.sum()), *_percentile_interval(ratios, resampling.level))
+    ratios = resampled_ratios(sums, counts, resampling)
+    return Estimate(float(sums.sum() / counts.sum()), *percentile_interval(ratios, resampling.level))
 
 
 def estimate_median(values: np.ndarray, clip_of_value: np.ndarray, resampling: ClipResampling) -> Estimate:
     """Return the median of ``values`` (N,) whose clips (N,) are numbered from 0; NaN (an abstention) is left out."""
-    kept = ~np.isnan(values)
-    if not kept.any():
+    located = values[~np.isnan(values)]
+    if len(located) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
+    medians = resampled_medians(values, clip_of_value, resampling)
+    return Estimate(float(np.median(located)), *percentile_interval(medians, resampling.level))
+
+
+def resampled_ratios(sums: np.ndarray, counts: np.ndarray, resampling: ClipResampling) -> np.ndarray:
+    """Return (R,) ratios of the totals of ``sums`` (C,) and ``counts`` (C,) over redrawn clips; NaN where the counts
+    add up to nothing.
+    """
+    totals = [(drawn @ sums, drawn @ counts) for drawn in resampling.counts()]
+    numerators, denominators = (np.concatenate(part) for part in zip(*totals, strict=True))
+    ratios = np.full(len(numerators), np.nan)
+    np.divide(numerators, denominators, out=ratios, where=denominators > 0)
+    return ratios
+
+
+def resampled_medians(values: np.ndarray, clip_of_value: np.ndarray, resampling: ClipResampling) -> np.ndarray:
+    """Return (R,) medians of the ``values`` (N,) of redrawn clips, NaN among the values left out; NaN where the drawn
+    clips have none.
+    """
+    kept = ~np.isnan(values)
     order = np.argsort(values[kept], kind="stable")
     ordered, clips = values[kept][order], clip_of_value[kept][order]
     blocks = resampling.counts(len(ordered) / resampling.clips)
-    medians = np.concatenate([_weighted_medians(ordered, drawn[:, clips]) for drawn in blocks])
-    interval = _percentile_interval(medians[~np.isnan(medians)], resampling.level)
-    return Estimate(float(np.median(ordered)), *interval)
+    return np.concatenate([_weighted_medians(ordered, drawn[:, clips]) for drawn in blocks])
+
+
+def percentile_interval(statistics: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Return the ends of the percentile interval (Efron 1979) of resampled statistics (R,); NaN is left out."""
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(statistics[~np.isnan(statistics)], [tail, 1.0 - tail])
+    return float(low), float(high)
 
 
 def _weighted_medians(ordered: np.ndarray, repeats: np.ndarray) -> np.ndarray:
@@ -108,9 +109,3 @@ def _weighted_medians(ordered: np.ndarray, repeats: np.ndarray) -> np.ndarray:
         middle = np.searchsorted(reached[row], [(total - 1) // 2, total // 2], side="right")
         medians[row] = ordered[middle].mean()
     return medians
-
-
-def _percentile_interval(statistics: Sequence[float] | np.ndarray, level: float) -> tuple[float, float]:
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(statistics, [tail, 1.0 - tail])
-    return float(low), float(high)

@@ -1,56 +1,84 @@
-"""One true position as a file gives it, and the checks every reader of such files needs."""
+"""A position that counts as true, at an instant of a clock."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Literal
 
 from vidtag_cli.errors import InputError
-
-Clock = Literal["media_time", "utc", "frame"]
-"""Seconds of media time, seconds since 1970 UTC, or the index of a frame."""
+from vidtag_cli.positions.position import Clock, MalformedError, Position, finite_number, shown
+from vidtag_cli.positions.reading import PositionFile
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """A true position at an instant of the file's clock; ``where`` is its place in the file, for messages."""
+    """A true position at an instant of the file's clock; ``where`` is its place in the file, for messages.
+
+    Between fixes of different ``segment`` the way is unknown.
+    """
 
     instant: float
     lat_deg: float
     lon_deg: float
     where: str
+    segment: int = 0
 
 
-def checked_fix(path: Path, where: str, instant: float, lat_text: str, lon_text: str) -> Fix:
-    """Return the fix, longitude in [-180, 180). Raises InputError unless both are numbers in range."""
-    lat_deg, lon_deg = number(path, where, "latitude", lat_text), number(path, where, "longitude", lon_text)
-    if abs(lat_deg) > 90.0:
-        raise InputError(f"{path}: {where}: latitude {lat_text} is outside [-90, 90]: is it the longitude?")
-    if abs(lon_deg) > 180.0:
-        raise InputError(f"{path}: {where}: longitude {lon_text} is outside [-180, 180]")
-    return Fix(instant, lat_deg, -180.0 if lon_deg == 180.0 else lon_deg, where)
+def file_fixes(file: PositionFile) -> tuple[Clock, list[Fix]]:
+    """Return the clock of a file and its usable positions with their instants, in the order of the file.
 
-
-def number(path: Path, where: str, name: str, text: str) -> float:
-    """Return a finite number. Raises InputError that says which value at which place is none."""
+    Raises InputError when vidtag itself wrote the file, and for an entry whose time is missing or unreadable.
+    """
+    contents = file.contents
+    if contents.own_mark is not None:
+        raise InputError(
+            f"{file.path}: written by vidtag itself ({contents.own_mark}): an estimate is no truth; "
+            "give the track of a receiver"
+        )
+    usable = file.usable()
     try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"{path}: {where}: {name} {text!r} is not a number")
-    return value
+        if contents.clock is None:
+            if not usable:
+                return "media_time", []
+            raise MalformedError(contents.without_time)
+        return contents.clock, [_fix(position, INSTANTS[contents.clock]) for position in usable]
+    except MalformedError as error:
+        raise InputError(f"{file.path}: {error}") from error
 
 
-def unix_time_s(path: Path, where: str, text: str) -> float:
-    """Return seconds since 1970 UTC of an ISO 8601 time. Raises InputError for another text or one without a zone."""
+def _fix(position: Position, instant_of: Callable[[str, str | float], float]) -> Fix:
+    if position.time is None:
+        raise MalformedError(f"{position.where}: the position has no time: a truth needs one for each")
+    instant = instant_of(position.where, position.time)
+    lon_deg = -180.0 if position.lon_deg == 180.0 else position.lon_deg
+    return Fix(instant, position.lat_deg, lon_deg, position.where, position.segment)
+
+
+def _media_time_s(where: str, time: str | float) -> float:
+    return finite_number(where, "media time", time)
+
+
+def _frame_index(where: str, time: str | float) -> float:
+    index = finite_number(where, "frame index", time)
+    if index < 0 or index != int(index):
+        raise MalformedError(f"{where}: frame index {shown(time)} is not a whole number from 0")
+    return index
+
+
+def _unix_time_s(where: str, time: str | float) -> float:
+    """Return seconds since 1970 UTC of an ISO 8601 time with a zone."""
     try:
-        instant = datetime.fromisoformat(text.strip())
+        instant = datetime.fromisoformat(str(time).strip())
     except ValueError:
-        raise InputError(f"{path}: {where}: {text!r} is not a time like 2024-05-17T09:30:05.033Z") from None
+        raise MalformedError(f"{where}: {shown(time)} is not a time like 2024-05-17T09:30:05.033Z") from None
     if instant.tzinfo is None:
-        raise InputError(f"{path}: {where}: the time {text!r} names no zone: add Z for UTC, or an offset")
+        raise MalformedError(f"{where}: the time {shown(time)} names no zone: add Z for UTC, or an offset")
     return instant.timestamp()
+
+
+INSTANTS: dict[Clock, Callable[[str, str | float], float]] = {
+    "media_time": _media_time_s,
+    "utc": _unix_time_s,
+    "frame": _frame_index,
+}

@@ -8,7 +8,7 @@ place. Away from seams it equals the planar number. ``km`` is measured on the sp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,19 @@ class TrajectoryDistance:
     degrees: float
     km: float
     coverage: float
+
+
+def curve_distances(clips: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return (C,) ``dfd_deg``, ``dfd_km``, ``mrd_deg`` and ``mrd_km`` of clips, pairs (truth, predicted) of (N, 2)
+    degrees, N differing from clip to clip; NaN where nothing was located.
+    """
+    frechet = [discrete_frechet(*clip) for clip in clips]
+    ranges = [mean_range_difference(*clip) for clip in clips]
+    return {
+        f"{name}_{unit}": np.array([getattr(distance, attribute) for distance in distances], dtype=np.float64)
+        for name, distances in (("dfd", frechet), ("mrd", ranges))
+        for unit, attribute in (("deg", "degrees"), ("km", "km"))
+    }
 
 
 def discrete_frechet(truth_latlon_deg: np.ndarray, predicted_latlon_deg: np.ndarray) -> TrajectoryDistance:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from vidtag_cli.errors import InputError, UsageError
-from vidtag_cli.evaluation.fix import Clock, Fix
-from vidtag_cli.evaluation.truth_csv import read_csv_fixes
-from vidtag_cli.evaluation.truth_geojson import read_geojson_fixes
-from vidtag_cli.evaluation.truth_gpmf import read_gpmf_fixes
-from vidtag_cli.evaluation.truth_gpx import read_gpx_fixes
+from vidtag_cli.evaluation.fix import Fix, file_fixes
 from vidtag_cli.geo.sphere import interpolate_latlon
+from vidtag_cli.positions.position import FAULT_WORDS, Clock
+from vidtag_cli.positions.reading import PositionFile, read_position_file
 
 MAX_GAP_S = 10.0
 """Between fixes further apart the way is unknown: at town speed a car turns several corners in that time."""
@@ -24,32 +21,19 @@ MAX_GAP_S = 10.0
 SAME_INSTANT_S = 1e-6
 """Seconds since 1970 carry rounding errors of 2e-7; no video has frames this near each other."""
 
-READERS: dict[str, Callable[[Path], tuple[Clock, list[Fix]]]] = {
-    ".gpx": read_gpx_fixes,
-    ".csv": read_csv_fixes,
-    ".tsv": read_csv_fixes,
-    ".geojson": read_geojson_fixes,
-    ".json": read_geojson_fixes,
-}
-
-EMBEDDED_READERS: dict[str, Callable[[Path], tuple[Clock, list[Fix]]]] = {
-    ".mp4": read_gpmf_fixes,
-    ".mov": read_gpmf_fixes,
-    ".360": read_gpmf_fixes,
-}
-"""Videos that carry their own track. A file beside a video comes first, so these are not among ``READERS``."""
-
 
 @dataclass(frozen=True, slots=True)
 class Truth:
     """True positions (N, 2) in degrees at strictly increasing ``instants`` (N,) of one clock.
 
-    The clock says what an instant is: seconds of media time, seconds since 1970 UTC, or the index of a frame.
+    The clock says what an instant is: seconds of media time, seconds since 1970 UTC, or the index of a frame. Between
+    positions of different ``segments`` (N,) the way is unknown; None is one segment.
     """
 
     clock: Clock
     instants: np.ndarray
     latlon_deg: np.ndarray
+    segments: np.ndarray | None = None
 
 
 def read_truth(path: str | Path) -> Truth:
@@ -59,27 +43,36 @@ def read_truth(path: str | Path) -> Truth:
     Raises InputError, with the line where there is one, for a file that is missing, malformed, empty, or whose times
     are missing, run backwards or name no time zone, and for a video whose GPS had no lock.
     """
-    path = Path(path)
-    readers = {**READERS, **EMBEDDED_READERS}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise InputError(f"{path}: true positions are read from {', '.join(readers)}: convert the file to one of them")
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: cannot be read: not a regular file: save the positions to a file and name that")
-        clock, fixes = reader(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    file = read_position_file(path)
+    clock, fixes = file_fixes(file)
     if not fixes:
-        raise InputError(f"{path}: holds no position")
+        raise InputError(f"{path}: {_nothing_usable(file)}")
     kept = [fixes[0]]
     for fix in fixes[1:]:
         if fix.instant < kept[-1].instant:
             raise InputError(f"{path}: {fix.where}: the time runs backwards: sort the file by time")
         if fix.instant > kept[-1].instant:
             kept.append(fix)
-    instants = np.array([fix.instant for fix in kept], dtype=np.float64)
-    return Truth(clock, instants, np.array([(fix.lat_deg, fix.lon_deg) for fix in kept], dtype=np.float64))
+    return truth_of(clock, kept)
+
+
+def truth_of(clock: Clock, fixes: Sequence[Fix]) -> Truth:
+    """Return fixes at strictly increasing instants as arrays."""
+    return Truth(
+        clock,
+        np.array([fix.instant for fix in fixes], dtype=np.float64),
+        np.array([(fix.lat_deg, fix.lon_deg) for fix in fixes], dtype=np.float64).reshape(-1, 2),
+        np.array([fix.segment for fix in fixes], dtype=np.int64),
+    )
+
+
+def _nothing_usable(file: PositionFile) -> str:
+    if file.contents.positions:
+        faults = file.left_out().items()
+        return "holds no usable position: " + ", ".join(f"{len(at)} {FAULT_WORDS[fault]}" for fault, at in faults)
+    if file.contents.format_name == "gopro":
+        return "holds no GoPro telemetry with GPS: give the track as a GPX or CSV file"
+    return "holds no position"
 
 
 def positions_at(
@@ -108,7 +101,7 @@ def positions_at(
         instants_s = instants_s - media_zero_utc.timestamp()
     elif first_fix_at_s is not None:
         instants_s = instants_s - instants_s[0] + first_fix_at_s
-    return _interpolated(instants_s, truth.latlon_deg, query_s, max_gap_s)
+    return _interpolated(truth, instants_s, query_s, max_gap_s)
 
 
 def _check_alignment(
@@ -133,13 +126,16 @@ def _at_frames(truth: Truth, frame_index: np.ndarray) -> np.ndarray:
     return np.array([missing if row is None else truth.latlon_deg[row] for row in rows]).reshape(-1, 2)
 
 
-def _interpolated(instants_s: np.ndarray, latlon_deg: np.ndarray, query_s: np.ndarray, max_gap_s: float) -> np.ndarray:
+def _interpolated(truth: Truth, instants_s: np.ndarray, query_s: np.ndarray, max_gap_s: float) -> np.ndarray:
+    latlon_deg = truth.latlon_deg
+    segments = np.zeros(len(instants_s)) if truth.segments is None else truth.segments
     after = np.searchsorted(instants_s, query_s - SAME_INSTANT_S, side="left").clip(0, len(instants_s) - 1)
     # A query at a fix uses that fix alone, so that the gap beside it does not matter.
     exact = np.abs(instants_s[after] - query_s) <= SAME_INSTANT_S
     before = np.where(exact, after, (after - 1).clip(0))
     gap_s = instants_s[after] - instants_s[before]
-    known = exact | ((query_s > instants_s[before]) & (query_s < instants_s[after]) & (gap_s <= max_gap_s))
+    is_way_known = (gap_s <= max_gap_s) & (segments[before] == segments[after])
+    known = exact | ((query_s > instants_s[before]) & (query_s < instants_s[after]) & is_way_known)
     fraction = np.where(gap_s > 0.0, (query_s - instants_s[before]) / np.where(gap_s > 0.0, gap_s, 1.0), 0.0)
     positions = interpolate_latlon(latlon_deg[before], latlon_deg[after], fraction)
     positions[exact] = latlon_deg[after[exact]]

@@ -10,10 +10,10 @@ import numpy as np
 
 from vidtag_cli.bundle.folders import cache_dir
 from vidtag_cli.errors import ModelError, OutputError
-from vidtag_cli.gallery.cell_area import regular_spacing_km, shared_cell_area_km2
-from vidtag_cli.gallery.contract import GalleryOrigin
-from vidtag_cli.gallery.store import Gallery, check_gallery_target, open_gallery, save_gallery
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
+from vidtag_cli.gallery.writing import check_gallery_target, save_gallery
 from vidtag_cli.geo.grid import KM_PER_DEGREE
+from vidtag_cli.geo.nearest import nearest_neighbour
 from vidtag_cli.geo.sphere import wrap_longitude_deg
 
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -28,6 +28,14 @@ GeoCLIP's encoder have nothing to do with each other (cosine 0.48 at 25 km)."""
 
 DUPLICATE_STEP_DEG = 1e-6
 """Positions that agree to this step (0.1 m) are one point."""
+
+SHARED_CELL_KM = 5.0
+"""Points nearer than about this share one cell: a dense street must not outweigh the rest of the city."""
+
+REGULAR_SPREAD = 1.25
+"""Within a grid the distance to the nearest point hardly varies: its 90th percentile is at most this times its 10th."""
+
+SPACING_SAMPLES = 500
 
 
 def build_gallery(
@@ -101,6 +109,24 @@ def cached_gallery(
         raise ModelError(f"{error}; it lies in the cache: remove that folder, and it is made again") from error
 
 
+def published_or_embedded(latlon_deg: np.ndarray, embedding: np.ndarray, embed: Embed) -> Embed:
+    """Return an ``Embed`` that gives row n of ``embedding`` (G, E) for exactly the place n of ``latlon_deg`` (G, 2).
+
+    Other positions, such as those that a gallery sees across the antimeridian, go to ``embed``.
+    """
+    row_of = {place: row for row, place in enumerate(map(tuple, latlon_deg.tolist()))}
+
+    def looked_up(positions_deg: np.ndarray) -> np.ndarray:
+        rows = np.array([row_of.get(place, -1) for place in map(tuple, positions_deg.tolist())], dtype=np.int64)
+        embeddings = np.array(embedding[rows], dtype=np.float32)
+        unknown = np.flatnonzero(rows < 0)
+        if unknown.size:
+            embeddings[unknown] = embed(positions_deg[unknown])
+        return embeddings
+
+    return looked_up
+
+
 def embed_coordinates(
     latlon_deg: np.ndarray, embed: Embed, batch: int = 4096, progress: Progress | None = None
 ) -> np.ndarray:
@@ -150,6 +176,32 @@ def other_longitude(latlon_deg: np.ndarray) -> np.ndarray:
     """Return the same places with longitudes a whole turn away, across the antimeridian: -179.9 becomes 180.1."""
     turn = np.where(latlon_deg[:, 1] < 0.0, 360.0, -360.0)
     return np.stack([latlon_deg[:, 0], latlon_deg[:, 1] + turn], axis=-1)
+
+
+def regular_spacing_km(latlon_deg: np.ndarray) -> float | None:
+    """Return the spacing of points (G, 2) that form an even grid, judged by a sample; None for irregular points."""
+    step = max(2, len(latlon_deg) // SPACING_SAMPLES)
+    is_sample = np.arange(len(latlon_deg)) % step == 0
+    if is_sample.all() or not is_sample.any() or len(latlon_deg) < 3:
+        return None
+    distance_km, _ = nearest_neighbour(latlon_deg[is_sample], latlon_deg[~is_sample])
+    low_km, middle_km, high_km = np.quantile(distance_km, [0.1, 0.5, 0.9])
+    return float(middle_km) if high_km <= low_km * REGULAR_SPREAD else None
+
+
+def shared_cell_area_km2(latlon_deg: np.ndarray, cell_km: float = SHARED_CELL_KM) -> np.ndarray:
+    """Return (G,) float64 areas: the sphere in cells of ``cell_km`` squared, each shared equally by the points in it.
+
+    The areas add up to the area of the occupied cells, so a posterior weighted by them does not grow where points are
+    dense.
+    """
+    rows = np.floor((latlon_deg[:, 0] + 90.0) * KM_PER_DEGREE / cell_km).astype(np.int64)
+    row_middle_deg = (rows + 0.5) * cell_km / KM_PER_DEGREE - 90.0
+    row_length_km = 360.0 * KM_PER_DEGREE * np.maximum(np.cos(np.deg2rad(row_middle_deg.clip(-90.0, 90.0))), 0.0)
+    cells_in_row = np.maximum(1, np.round(row_length_km / cell_km)).astype(np.int64)
+    columns = np.floor((latlon_deg[:, 1] + 180.0) / 360.0 * cells_in_row).astype(np.int64) % cells_in_row
+    _, cell, count = np.unique(rows * (1 << 32) + columns, return_inverse=True, return_counts=True)
+    return cell_km**2 / count[cell]
 
 
 def _fingerprint(latlon_deg: np.ndarray, cell_area_km2: float | np.ndarray | None, published_sha256: str) -> str:

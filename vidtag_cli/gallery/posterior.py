@@ -3,6 +3,9 @@
 A point g with cosine c_g stands for an area A_g. Its mass is p_g = A_g exp(s c_g) / Z with Z the sum over all points
 and s the model's logit scale. Dividing by the sum over the k places returned instead would call any single place
 certain.
+
+Scores are made tile by tile: a tile stays in a core's cache while it is compared, exponentiated and summed, so the pass
+costs little more than the matrix product.
 """
 
 from __future__ import annotations
@@ -11,18 +14,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidtag_cli.gallery.scan import PosteriorSums, TopCandidates, scan_gallery
 from vidtag_cli.gallery.search import (
     SPARE_CANDIDATES,
     TIE_MARGIN,
     best_points,
     checked_queries,
     rows_of_points,
+    score_blocks,
     search_gallery,
 )
 from vidtag_cli.gallery.store import Gallery
-from vidtag_cli.geo.grid import KM_PER_DEGREE
-from vidtag_cli.geo.sphere import haversine_km
+
+TILE_BYTES = 1024 * 1024
+"""Size of a tile of float32 scores: 4,096 points for 64 queries, which fits in the second-level cache of a core."""
+
+MIN_TILE_POINTS = 1024
+
+NEGLIGIBLE_LOG_WEIGHT = -40.0
+"""Tiles whose weights are all below exp(-40) = 4e-18 of the largest so far are left out of the sums: even ten million
+such points would add 4e-11, far below the float32 rounding of the weights.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +51,14 @@ class PosteriorSummary:
     effective_area_km2: np.ndarray
 
 
-def summarize_posterior(
-    gallery: Gallery, queries: np.ndarray, logit_scale: float, log_cell_area: np.ndarray | None = None
-) -> PosteriorSummary:
+def summarize_posterior(gallery: Gallery, queries: np.ndarray, logit_scale: float) -> PosteriorSummary:
     """Return partition, best score, entropy and effective area of each query (N, E) in one pass over the gallery.
 
-    ``logit_scale`` multiplies cosines (it is not a logarithm). ``log_cell_area`` (G,) replaces the gallery's own.
+    ``logit_scale`` multiplies cosines (it is not a logarithm).
     """
     queries = checked_queries(gallery, queries)
-    sums = _sums(gallery, queries, logit_scale, log_cell_area)
-    scan_gallery(gallery, queries, sums)
+    sums = _PosteriorSums(len(queries), logit_scale, gallery.log_cell_area())
+    _scan_gallery(gallery, queries, sums)
     return _summary(sums)
 
 
@@ -62,9 +71,9 @@ def search_with_posterior(
     """
     queries = checked_queries(gallery, queries)
     k = min(k, gallery.points)
-    top = TopCandidates(len(queries), k + SPARE_CANDIDATES)
-    sums = _sums(gallery, queries, logit_scale, None)
-    scan_gallery(gallery, queries, top, sums)
+    top = _TopCandidates(len(queries), k + SPARE_CANDIDATES)
+    sums = _PosteriorSums(len(queries), logit_scale, gallery.log_cell_area())
+    _scan_gallery(gallery, queries, top, sums)
     rows = [rows_of_points(gallery, top.points(n)) for n in range(len(queries))]
     scores, indices = best_points(gallery, queries, rows, k)
     # As in search_gallery: where a point left out might tie with the k-th, more are fetched.
@@ -72,25 +81,6 @@ def search_with_posterior(
     if unsettled.size:
         scores[unsettled], indices[unsettled] = search_gallery(gallery, queries[unsettled], k)
     return scores, indices, _summary(sums)
-
-
-def _sums(gallery: Gallery, queries: np.ndarray, logit_scale: float, log_cell_area: np.ndarray | None) -> PosteriorSums:
-    log_area = gallery.log_cell_area() if log_cell_area is None else log_cell_area
-    return PosteriorSums(len(queries), logit_scale, log_area)
-
-
-def _summary(sums: PosteriorSums) -> PosteriorSummary:
-    log_partition = sums.log_partition()
-    entropy_nat = log_partition - sums.mean_logit()  # -sum p log(p / A), and log(p / A) = s c - log Z
-    return PosteriorSummary(log_partition, sums.best_score, entropy_nat, np.exp(entropy_nat))
-
-
-def log_partition(
-    gallery: Gallery, queries: np.ndarray, logit_scale: float, log_cell_area: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return log Z (N,) and the highest cosine (N,) of each query, float64; see ``summarize_posterior``."""
-    summary = summarize_posterior(gallery, queries, logit_scale, log_cell_area)
-    return summary.log_partition, summary.best_score
 
 
 def point_mass(
@@ -102,45 +92,107 @@ def point_mass(
     return np.minimum(mass, 1.0)  # log Z rests on float32 cosines and may be 1e-5 too small
 
 
-def posterior_mass_within(
-    gallery: Gallery,
-    queries: np.ndarray,
-    centres_latlon_deg: np.ndarray,
-    radius_km: float,
-    logit_scale: float,
-    log_partition: np.ndarray,
-) -> np.ndarray:
-    """Return the posterior mass (N, K) float64 within ``radius_km`` of centres (N, K, 2), each with its query's own
-    posterior.
+class _TopCandidates:
+    """The points with the highest scores of each query, at least ``fetch`` of them, found tile by tile.
 
-    Only the points near a centre are scored again, so the cost does not grow with the gallery.
+    ``bound`` (N,) rises: no point with a score above it has been dropped.
     """
-    queries = checked_queries(gallery, queries)
-    order = np.argsort(gallery.latlon_deg[:, 0], kind="stable")
-    sorted_lat = gallery.latlon_deg[order, 0]
-    mass = np.zeros(centres_latlon_deg.shape[:2])
-    for n, k in np.ndindex(mass.shape):
-        points = _points_within(gallery, order, sorted_lat, centres_latlon_deg[n, k], radius_km)
-        scores = _point_scores(gallery, queries[n], points)
-        mass[n, k] = np.exp(scores * logit_scale + gallery.log_cell_area()[points] - log_partition[n]).sum()
-    return np.minimum(mass, 1.0)
+
+    def __init__(self, queries: int, fetch: int) -> None:
+        self.bound = np.full(queries, -np.inf, dtype=np.float32)
+        self._fetch = fetch
+        self._scores: list[list[np.ndarray]] = [[] for _ in range(queries)]
+        self._points: list[list[np.ndarray]] = [[] for _ in range(queries)]
+        self._waiting = np.zeros(queries, dtype=np.int64)
+
+    def add(self, start: int, scores: np.ndarray) -> None:
+        """Take the scores (N, n) of the points from ``start`` on."""
+        for n in np.flatnonzero(scores.max(axis=1) > self.bound):
+            columns = np.flatnonzero(scores[n] > self.bound[n])
+            self._scores[n].append(scores[n, columns])
+            self._points[n].append(columns + start)
+            self._waiting[n] += columns.size
+            if self._waiting[n] > 2 * self._fetch:
+                self._keep_best(int(n))
+
+    def points(self, n: int) -> np.ndarray:
+        """Return the candidates of query ``n``: rising indices of points."""
+        if self._waiting[n] > self._fetch:
+            self._keep_best(n)
+        return np.sort(np.concatenate([np.zeros(0, np.int64), *self._points[n]]))
+
+    def _keep_best(self, n: int) -> None:
+        scores, points = np.concatenate(self._scores[n]), np.concatenate(self._points[n])
+        cut = np.argpartition(scores, scores.size - self._fetch)[-self._fetch :]
+        self.bound[n] = scores[cut].min()
+        self._scores[n], self._points[n] = [scores[cut]], [points[cut]]
+        self._waiting[n] = cut.size
 
 
-def _points_within(
-    gallery: Gallery, order: np.ndarray, sorted_lat: np.ndarray, centre: np.ndarray, radius_km: float
-) -> np.ndarray:
-    reach_deg = radius_km / KM_PER_DEGREE * 1.0001
-    first, last = np.searchsorted(sorted_lat, [centre[0] - reach_deg, centre[0] + reach_deg])
-    near = np.sort(order[first:last])
-    return near[haversine_km(centre, gallery.latlon_deg[near]) <= radius_km]
+class _PosteriorSums:
+    """Sums over points of the weights w = exp(s c + log A), of w log w and of w log A, all (N,) float64.
+
+    Weights are relative to the largest so far, whose logarithm is ``top``: the logarithms that count are then near
+    zero, so float32 holds them well. ``logit_scale`` is not negative.
+    """
+
+    def __init__(self, queries: int, logit_scale: float, log_cell_area: np.ndarray) -> None:
+        self.top = np.full(queries, -np.inf)
+        self.best_score = np.full(queries, -np.inf)
+        self._mass, self._mass_times_log, self._mass_times_log_area = np.zeros((3, queries))
+        self._scale = np.float32(logit_scale)
+        self._log_area = log_cell_area
+        self._has_one_area = log_cell_area.strides == (0,)  # a view of one number, see Gallery.log_cell_area
+
+    def add(self, start: int, scores: np.ndarray) -> None:
+        """Take the scores (N, n) of the points from ``start`` on."""
+        best = scores.max(axis=1)
+        self.best_score = np.maximum(self.best_score, best)
+        log_area = self._log_area[start : start + scores.shape[1]]
+        highest = best * self._scale + log_area.max()
+        counted = np.flatnonzero(highest > self.top + NEGLIGIBLE_LOG_WEIGHT)
+        if counted.size:
+            self._add_counted(counted, scores if counted.size == len(scores) else scores[counted], log_area)
+
+    def log_partition(self) -> np.ndarray:
+        """Return log Z (N,)."""
+        return np.log(self._mass) + self.top
+
+    def mean_logit(self) -> np.ndarray:
+        """Return the mean of s c under the posterior (N,)."""
+        return (self._mass_times_log - self._mass_times_log_area) / self._mass + self.top
+
+    def _add_counted(self, counted: np.ndarray, scores: np.ndarray, log_area: np.ndarray) -> None:
+        logs = scores * self._scale
+        logs += np.float32(log_area[0]) if self._has_one_area else log_area.astype(np.float32)
+        top = self.top[counted]
+        new_top = np.maximum(top, logs.max(axis=1))
+        logs -= new_top[:, None].astype(np.float32)
+        weights = np.exp(logs)
+        # float32 within a tile, float64 across tiles.
+        mass = weights.sum(axis=1).astype(np.float64)
+        rescale = np.exp(top - new_top)
+        shift = np.where(np.isfinite(top), top - new_top, 0.0)
+        before = self._mass[counted]
+        self._mass[counted] = before * rescale + mass
+        self._mass_times_log[counted] = rescale * (self._mass_times_log[counted] + before * shift)
+        self._mass_times_log[counted] += np.einsum("ng,ng->n", weights, logs)
+        self._mass_times_log_area[counted] *= rescale
+        self._mass_times_log_area[counted] += (
+            mass * log_area[0] if self._has_one_area else np.einsum("ng,g->n", weights, log_area.astype(np.float32))
+        )
+        self.top[counted] = new_top
 
 
-def _point_scores(gallery: Gallery, query: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return float64 cosines of some points (rising indices), the better of two longitudes where there are two."""
-    exact_query = query.astype(np.float64)
-    scores = gallery.embeddings[points].astype(np.float64) @ exact_query
-    aliased = np.flatnonzero(np.isin(points, gallery.alias_of))
-    if aliased.size:
-        rows = gallery.points + np.searchsorted(gallery.alias_of, points[aliased])
-        scores[aliased] = np.maximum(scores[aliased], gallery.embeddings[rows].astype(np.float64) @ exact_query)
-    return scores
+def _scan_gallery(gallery: Gallery, queries: np.ndarray, *takers: _TopCandidates | _PosteriorSums) -> None:
+    """Show the scores of every point to ``takers`` in one pass; ``queries`` is (N, E) float32."""
+    tile_points = max(MIN_TILE_POINTS, TILE_BYTES // (4 * max(1, len(queries))))
+    for start, scores in score_blocks(gallery, queries, tile_points):
+        for taker in takers:
+            taker.add(start, scores)
+
+
+def _summary(sums: _PosteriorSums) -> PosteriorSummary:
+    log_partition = sums.log_partition()
+    entropy_nat = log_partition - sums.mean_logit()  # -sum p log(p / A), and log(p / A) = s c - log Z
+    return PosteriorSummary(log_partition, sums.best_score, entropy_nat, np.exp(entropy_nat))

@@ -69,11 +69,11 @@ def country_points(spacing_km: float, name: str, padding_km: float = 0.0) -> Poi
     rim = _rim_cells(cells, index) if padding_km else cells[:0]
     blocks = []
     for block in _grid_blocks(spacing_km, *_padded_box(cells, padding_km)):
-        wanted = country_index(block) == index
+        is_inside = country_index(block) == index
         if padding_km:
-            outside = np.flatnonzero(~wanted)
-            wanted[outside] = nearest_neighbour(block[outside], rim)[0] <= padding_km
-        blocks.append(block[wanted])
+            outside = np.flatnonzero(~is_inside)
+            is_inside[outside] = nearest_neighbour(block[outside], rim)[0] <= padding_km
+        blocks.append(block[is_inside])
     if not any(len(block) for block in blocks):
         blocks = [cells[len(cells) // 2][None]]
     return _source(blocks, description, spacing_km)

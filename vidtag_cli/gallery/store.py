@@ -4,30 +4,65 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from vidtag_cli.bundle.bundle_json import read_description
 from vidtag_cli.bundle.integrity import inside_path, sha256_of
-from vidtag_cli.bundle.strict_json import decode, read_json_object
-from vidtag_cli.errors import ModelError, OutputError
-from vidtag_cli.gallery.contract import (
-    ALIASES_FILE,
-    CELL_AREA_FILE,
-    COORDINATES_FILE,
-    EMBEDDINGS_FILE,
-    GALLERY_JSON,
-    GalleryContract,
-    GalleryOrigin,
-)
-from vidtag_cli.gallery.writing import write_gallery_files
+from vidtag_cli.errors import ModelError
+
+SCHEMA: Literal["vidtag-gallery/1"] = "vidtag-gallery/1"
+
+GALLERY_JSON = "gallery.json"
+COORDINATES_FILE = "coordinates.npy"
+EMBEDDINGS_FILE = "embeddings.npy"
+ALIASES_FILE = "alias_of.npy"
+CELL_AREA_FILE = "cell_area_km2.npy"
 
 KNOWN_FILES = frozenset({COORDINATES_FILE, EMBEDDINGS_FILE, ALIASES_FILE, CELL_AREA_FILE})
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """Size and SHA-256 of one file of the gallery."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryOrigin:
+    """How a gallery came about: its points in words, their spacing (None when irregular), the model that embedded
+    them.
+    """
+
+    source: str
+    spacing_km: float | None
+    model_name: str
+    location_encoder_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryContract:
+    """All of ``gallery.json``.
+
+    ``points`` is G; ``rows`` counts the embeddings: G, and one more for every point near the antimeridian that is also
+    embedded under its other longitude. ``cell_area_km2`` is the area a point stands for, or None when each has its own
+    in ``cell_area_km2.npy``. ``bounding_box_deg`` is west, south, east, north; west is greater than east across 180.
+    """
+
+    schema: Literal["vidtag-gallery/1"]
+    created_with: str
+    origin: GalleryOrigin
+    points: int
+    rows: int
+    width: int
+    cell_area_km2: float | None
+    bounding_box_deg: list[float]
+    files: dict[str, FileRecord]
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -88,71 +123,7 @@ def read_gallery_json(folder: Path) -> GalleryContract:
     note = folder / GALLERY_JSON
     if not note.is_file():
         raise ModelError(f"{folder}: not a gallery: there is no {GALLERY_JSON} in it")
-    fields = read_json_object(note)
-    if fields.get("schema") != "vidtag-gallery/1":
-        raise ModelError(f"{note}: schema {fields.get('schema')!r} is not known to this version (vidtag-gallery/1)")
-    try:
-        return decode(GalleryContract, fields)
-    except ModelError as error:
-        raise ModelError(f"{note}: {error}") from error
-
-
-def save_gallery(
-    path: str | Path,
-    latlon_deg: np.ndarray,
-    embedding_blocks: Iterable[np.ndarray],
-    origin: GalleryOrigin,
-    cell_area_km2: float | np.ndarray,
-    alias_of: np.ndarray | None = None,
-    force: bool = False,
-) -> Gallery:
-    """Write a gallery under a temporary name, move it to ``path`` when complete, and return it opened.
-
-    ``embedding_blocks`` yields (n, E) blocks that together hold one row for each point and then one for each alias; a
-    gallery larger than memory can be written. Raises OutputError when ``path`` exists and ``force`` is not given, or
-    when ``path`` is something else than a gallery, whatever ``force`` says.
-    """
-    target = Path(os.path.realpath(path))
-    check_gallery_target(target, force)
-    temporary = target.parent / f".vidtag-{secrets.token_hex(8)}.part"
-    try:
-        temporary.mkdir()
-        aliases = np.zeros(0, dtype=np.int64) if alias_of is None else alias_of
-        write_gallery_files(temporary, latlon_deg, embedding_blocks, aliases, cell_area_km2, origin)
-        _move_into_place(temporary, target)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return open_gallery(target, origin.location_encoder_sha256)
-
-
-def check_gallery_target(path: str | Path, force: bool) -> None:
-    """Raise OutputError unless a gallery may be written to ``path``; meant for the moment before hours of embedding."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise OutputError(f"{path}: the folder {target.parent} does not exist: create it first")
-    if not target.exists():
-        return
-    if not (target / GALLERY_JSON).is_file():
-        raise OutputError(f"{path}: exists and is not a gallery, so it is not replaced: choose another name")
-    if not force:
-        raise OutputError(f"{path}: exists already: choose another name, or replace it with --force")
-
-
-def _move_into_place(temporary: Path, target: Path) -> None:
-    if not target.exists():
-        os.rename(temporary, target)
-        return
-    # A folder cannot be replaced in one step: the old one steps aside and returns if the new one cannot take its place.
-    aside = temporary.with_suffix(".old")
-    os.rename(target, aside)
-    try:
-        os.rename(temporary, target)
-    except OSError:
-        os.rename(aside, target)
-        raise
-    shutil.rmtree(aside)
+    return read_description(note, GalleryContract, SCHEMA)
 
 
 def _check_files(folder: Path, contract: GalleryContract, verify: bool) -> None:

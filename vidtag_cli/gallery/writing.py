@@ -1,4 +1,4 @@
-"""Writing the files of a gallery into a folder, block by block."""
+"""Writing a gallery: all of its files, block by block, into a folder that appears under its name when complete."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vidtag_cli import __version__
 from vidtag_cli.bundle.integrity import sha256_of
-from vidtag_cli.errors import ModelError
-from vidtag_cli.gallery.contract import (
+from vidtag_cli.errors import ModelError, OutputError
+from vidtag_cli.files import replace_folder
+from vidtag_cli.gallery.store import (
     ALIASES_FILE,
     CELL_AREA_FILE,
     COORDINATES_FILE,
     EMBEDDINGS_FILE,
     GALLERY_JSON,
+    SCHEMA,
     FileRecord,
+    Gallery,
     GalleryContract,
     GalleryOrigin,
+    open_gallery,
 )
 from vidtag_cli.geo.antimeridian import bounding_box
 
@@ -30,26 +33,65 @@ UNIT_LENGTH_TOLERANCE = 0.01
 """Embeddings are unit vectors; float16 rounding moves their length by far less than this."""
 
 
-def write_gallery_files(
+def save_gallery(
+    path: str | Path,
+    latlon_deg: np.ndarray,
+    embedding_blocks: Iterable[np.ndarray],
+    origin: GalleryOrigin,
+    cell_area_km2: float | np.ndarray,
+    alias_of: np.ndarray | None = None,
+    force: bool = False,
+) -> Gallery:
+    """Write a gallery under a temporary name, move it to ``path`` when complete, and return it opened.
+
+    ``embedding_blocks`` yields (n, E) blocks that together hold one row for each point and then one for each alias; a
+    gallery larger than memory can be written. Raises OutputError when ``path`` exists and ``force`` is not given, or
+    when ``path`` is something else than a gallery, whatever ``force`` says.
+    """
+    target = Path(os.path.realpath(path))
+    check_gallery_target(target, force)
+    aliases = np.zeros(0, dtype=np.int64) if alias_of is None else alias_of
+    try:
+        with replace_folder(target) as fresh:
+            _write_files(fresh, latlon_deg, embedding_blocks, aliases, cell_area_km2, origin)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return open_gallery(target, origin.location_encoder_sha256)
+
+
+def check_gallery_target(path: str | Path, force: bool) -> None:
+    """Raise OutputError unless a gallery may be written to ``path``; meant for the moment before hours of embedding."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise OutputError(f"{path}: the folder {target.parent} does not exist: create it first")
+    if not target.exists():
+        return
+    if not (target / GALLERY_JSON).is_file():
+        raise OutputError(f"{path}: exists and is not a gallery, so it is not replaced: choose another name")
+    if not force:
+        raise OutputError(f"{path}: exists already: choose another name, or replace it with --force")
+
+
+def _write_files(
     folder: Path,
     latlon_deg: np.ndarray,
     embedding_blocks: Iterable[np.ndarray],
     alias_of: np.ndarray,
     cell_area_km2: float | np.ndarray,
     origin: GalleryOrigin,
-) -> GalleryContract:
-    """Write all files of a gallery and return the note written last, so that a folder with a note is complete."""
+) -> None:
+    """Write all files of a gallery, the note last, so that a folder with a note is complete."""
     points, rows = len(latlon_deg), len(latlon_deg) + len(alias_of)
     if points == 0:
         raise ModelError("a gallery needs at least one point")
-    _save(folder / COORDINATES_FILE, np.ascontiguousarray(latlon_deg, dtype=np.float64))
+    np.save(folder / COORDINATES_FILE, np.ascontiguousarray(latlon_deg, dtype=np.float64), allow_pickle=False)
     width = _write_embeddings(folder / EMBEDDINGS_FILE, embedding_blocks, rows)
     if len(alias_of):
-        _save(folder / ALIASES_FILE, np.ascontiguousarray(alias_of, dtype=np.int64))
+        np.save(folder / ALIASES_FILE, np.ascontiguousarray(alias_of, dtype=np.int64), allow_pickle=False)
     if isinstance(cell_area_km2, np.ndarray):
-        _save(folder / CELL_AREA_FILE, np.ascontiguousarray(cell_area_km2, dtype=np.float64))
+        np.save(folder / CELL_AREA_FILE, np.ascontiguousarray(cell_area_km2, dtype=np.float64), allow_pickle=False)
     contract = GalleryContract(
-        schema="vidtag-gallery/1",
+        schema=SCHEMA,
         created_with=f"vidtag {__version__}",
         origin=origin,
         points=points,
@@ -59,8 +101,8 @@ def write_gallery_files(
         bounding_box_deg=list(bounding_box(latlon_deg)),
         files={file.name: FileRecord(file.stat().st_size, sha256_of(file)) for file in sorted(folder.iterdir())},
     )
-    _write_note(folder / GALLERY_JSON, dataclasses.asdict(contract))
-    return contract
+    note = json.dumps(dataclasses.asdict(contract), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / GALLERY_JSON).write_text(note + "\n", "utf-8")
 
 
 def _write_embeddings(file: Path, blocks: Iterable[np.ndarray], rows: int) -> int:
@@ -76,8 +118,6 @@ def _write_embeddings(file: Path, blocks: Iterable[np.ndarray], rows: int) -> in
             _check_block(block, width, written)
             stream.write(np.ascontiguousarray(block, dtype="<f2").tobytes())
             written += len(block)
-        stream.flush()
-        os.fsync(stream.fileno())
     if written != rows:
         raise ModelError(f"the location encoder gave {written} embeddings for {rows} positions")
     return width
@@ -93,17 +133,3 @@ def _check_block(block: np.ndarray, width: int, first_row: int) -> None:
             f"the location encoder gave an embedding of length {length[wrong[0]]} for position {first_row + wrong[0]}: "
             "embeddings must be unit vectors; check the model with 'vidtag models verify'"
         )
-
-
-def _save(file: Path, array: np.ndarray) -> None:
-    with file.open("xb") as stream:
-        np.lib.format.write_array(stream, array, allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _write_note(file: Path, fields: dict[str, Any]) -> None:
-    with file.open("x", encoding="utf-8") as stream:
-        stream.write(json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -43,7 +43,9 @@ class RadiusTable:
     radius95_km: tuple[float, ...]
 
     def radii_km(self, doubt: float) -> tuple[float, float]:
-        """Return the 50 % and the 95 % radius of a frame."""
+        """Return the 50 % and the 95 % radius of a frame; raises ValueError for a doubt that is no number."""
+        if math.isnan(doubt):
+            raise ValueError("a doubt that is no number has no radius")
         number = bisect.bisect_right(self.edges, doubt)
         return self.radius50_km[number], self.radius95_km[number]
 
@@ -133,7 +135,13 @@ def _read_path(bundle: ModelBundle) -> MeasuredPath | None:
 
 def _read_table(bundle: ModelBundle, names: tuple[str, str, str]) -> RadiusTable:
     edges, radii50, radii95 = (tuple(bundle.calibration.tables.get(name, ())) for name in names)
-    if len(radii50) != len(edges) + 1 or len(radii95) != len(edges) + 1 or list(edges) != sorted(edges):
+    is_rising = all(low <= high for low, high in zip(edges, edges[1:], strict=False))
+    if (
+        len(radii50) != len(edges) + 1
+        or len(radii95) != len(edges) + 1
+        or not is_rising
+        or not all(map(math.isfinite, edges))
+    ):
         raise ModelError(
             f"{bundle.path}: calibration.tables.{names[0]}: rising edges and one radius more than edges are needed"
         )

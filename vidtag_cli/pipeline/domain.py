@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -27,6 +29,15 @@ class DomainModel:
         return np.sqrt((white**2).mean(-1))
 
 
+def _check_numbers(path: Path, model: DomainModel) -> None:
+    """Raise ModelError for numbers by which nothing, or not everything, could lie outside the domain."""
+    for name, array in (("mean", model.mean), ("whitening", model.whitening)):
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ModelError(f"{path}: {name}: its numbers must all be finite: install the model again")
+    if not (model.whitening.any(axis=0).all() and model.whitening.any(axis=1).all()):
+        raise ModelError(f"{path}: whitening: a direction without width: install the model again")
+
+
 def fit_domain_model(features: np.ndarray, shrinkage: float = 0.01) -> DomainModel:
     """Return the domain of features (N, D); ``shrinkage`` mixes in a round covariance so that no direction has zero
     width.
@@ -41,16 +52,22 @@ def fit_domain_model(features: np.ndarray, shrinkage: float = 0.01) -> DomainMod
 
 
 def load_domain_model(bundle: ModelBundle) -> DomainModel | None:
-    """Return the domain model of a bundle, or None when the bundle has none; raises ModelError for a damaged one."""
+    """Return the domain model of a bundle, or None when the bundle has none and needs none.
+
+    Raises ModelError for a damaged one, and where a limit was measured for distances that nothing gives.
+    """
     if DOMAIN_FILE not in bundle.contract.files:
+        if bundle.calibration.is_measured:
+            raise ModelError(f"{bundle.path}: its calibration has max_domain_distance, but there is no {DOMAIN_FILE}")
         return None
     path = bundle.file(DOMAIN_FILE)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             model = DomainModel(arrays["mean"], arrays["whitening"])
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ModelError(f"{path}: not a domain model: {error}") from error
     width = bundle.feature_dim
     if model.mean.shape != (width,) or model.whitening.shape != (width, width):
         raise ModelError(f"{path}: a domain model of width {model.mean.shape} for features of width {width}")
+    _check_numbers(path, model)
     return model

@@ -94,13 +94,18 @@ def search_for_path(session: Session, embedded: EmbeddedFrames) -> SearchedPoint
     rule, outputs = session.rule, embedded.outputs
     path = rule.path if isinstance(rule, UncertaintyRule) else None
     scale = rule.posterior_scale if path is None else path.posterior_scale
-    scores, indices, summary = rank_points(session, unit_rows(outputs["first_embedding"]), scale)
+    queries, lengths = unit_rows(outputs["first_embedding"])
+    scores, indices, summary = rank_points(session, queries, scale)
     masses = point_mass(session.gallery, scores, indices, scale, summary.log_partition)
     disagreement_km = outputs["disagreement_km"]
     is_known = [
         strangeness(rule, facts.spread_levels, *doubt) is None
         for facts, *doubt in zip(
-            embedded.facts, outputs["domain_distance"].tolist(), disagreement_km.tolist(), strict=True
+            embedded.facts,
+            lengths.tolist(),
+            outputs["domain_distance"].tolist(),
+            disagreement_km.tolist(),
+            strict=True,
         )
     ]
     agrees = np.ones(len(is_known), bool)

@@ -9,15 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vidtag_cli.bundle.contract import GALLERY_EMBEDDING_FILE, Kind
+from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import ModelBundle, load_bundle
-from vidtag_cli.bundle.registry import find_model
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
-from vidtag_cli.engines.registry import check_engine, has_float64, open_engine
-from vidtag_cli.gallery.build import Embed, Progress, cached_gallery
-from vidtag_cli.gallery.contract import GalleryOrigin
-from vidtag_cli.gallery.published import published_or_embedded
-from vidtag_cli.gallery.store import Gallery, open_gallery
+from vidtag_cli.engines.opening import check_engine, has_float64, open_engine
+from vidtag_cli.gallery.build import Embed, Progress, cached_gallery, published_or_embedded
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
 

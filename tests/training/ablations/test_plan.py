@@ -2,12 +2,14 @@
 
 import pytest
 
-from training.ablations.flights import sets_of
-from training.ablations.plan import AblationPlan, AblationRow, AblationTable, CellsConfig, Claim, TableRow, load_plan
-from training.ablations.recipe import identify, resolve
+from training.ablations.flyover_run import sets_of
+from training.ablations.plan import AblationPlan, AblationRow, AblationTable, Claim, TableRow, load_plan
+from training.ablations.recipe import resolve
 from training.ablations.verdict import paper_values
+from training.baselines.heads import CellsConfig
+from training.checkpoint import identify
 from training.config import load_config
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError
 
 HASHES = {"features": "f", "locations": "l", "heads": "h"}
 
@@ -122,5 +124,5 @@ def test_what_the_features_were_made_with_cannot_change(preset):
 def test_a_plan_is_read_strictly(tmp_path):
     path = tmp_path / "plan.toml"
     path.write_text('[[row]]\nname = "x"\ntitle = "x"\nbranches = "clip"\n[[table]]\ntitle = "t"\nrows = []\n')
-    with pytest.raises(UsageError, match="branches"):
+    with pytest.raises(InputError, match="branches"):
         load_plan(path)

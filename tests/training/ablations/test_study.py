@@ -99,12 +99,12 @@ def test_rows_of_equal_training_share_it(whole):
 
 
 def test_what_is_finished_is_not_trained_again(whole, run, monkeypatch):
-    import training.loop
+    import training.phases.loop
 
     def refuse(*args):
         raise AssertionError("a step was run though everything is finished")
 
-    monkeypatch.setattr(training.loop, "step_seed", refuse)
+    monkeypatch.setattr(training.phases.loop, "step_seed", refuse)
     before = (whole / "ablations.json").read_bytes()
     study(run, whole, "--seeds", "2")
     assert (whole / "ablations.json").read_bytes() == before
@@ -129,7 +129,7 @@ def test_rows_trained_one_after_the_other_come_into_one_table(run, tmp_path):
 
 def test_a_killed_study_goes_on_to_the_same_weights(whole, run, tmp_path):
     killer = (
-        "import os, signal, sys, torch, training.loop as loop\n"
+        "import os, signal, sys, torch, training.phases.loop as loop\n"
         f"torch.set_num_threads({torch.get_num_threads()})\n"  # sums of other partitions round otherwise
         "begun, seed_of = [0], loop.step_seed\n"
         "def counted(*args):\n"

@@ -5,7 +5,6 @@ import pytest
 
 from training.baselines.cells import (
     OUTSIDE,
-    adaptive_cells,
     cell_centres,
     cells_at_level,
     hierarchy_of,
@@ -68,33 +67,6 @@ def test_rare_cells_are_dropped_and_nothing_left_is_an_error():
     assert counts.min() >= 50
     with pytest.raises(ValueError, match="fewest_positions"):
         cells_at_level(positions, 6, fewest_positions=10**6)
-
-
-def slow_adaptive(positions, most, fewest, cell=None, level=0):
-    """PlaNet's rule, cell by cell."""
-    if cell is None:
-        faces = {s2cell.lat_lon_to_cell_id(lat, lon, 0) for lat, lon in positions}
-        return sorted(c for face in faces for c in slow_adaptive(positions, most, fewest, face))
-    inside = [p for p in positions if s2cell.lat_lon_to_cell_id(*p, level) == cell]
-    if len(inside) <= most:
-        return [cell] if len(inside) >= fewest else []
-    children = {s2cell.lat_lon_to_cell_id(lat, lon, level + 1) for lat, lon in inside}
-    return [c for child in children for c in slow_adaptive(inside, most, fewest, child, level + 1)]
-
-
-def test_the_adaptive_partition_is_planets():
-    positions = clustered(400)
-    partition = adaptive_cells(positions, most_positions=40, fewest_positions=5)
-    assert partition.cell_ids.tolist() == slow_adaptive(positions.tolist(), 40, 5)
-    classes = partition.classes_of(positions)
-    counts = np.bincount(classes[classes != OUTSIDE], minlength=len(partition))
-    assert counts.min() >= 5 and counts.max() <= 40
-
-
-def test_the_finest_level_ends_the_division():
-    standing = np.repeat([(10.0, 20.0)], 100, axis=0)
-    partition = adaptive_cells(standing, most_positions=10, fewest_positions=1, finest_level=12)
-    assert [s2cell.cell_id_to_level(int(cell)) for cell in partition.cell_ids] == [12]
 
 
 def test_mean_centres_are_centroids_on_the_sphere():

@@ -8,9 +8,7 @@ import torch
 
 from training.baselines.cells import OUTSIDE, cells_at_level, hierarchy_of
 from training.baselines.classifier import CellClassifier, cell_loss, train_classifier
-from training.baselines.flat import FlatHead
-from training.baselines.query_decoder import QueryDecoder
-from training.baselines.scenes import SceneHeads
+from training.baselines.heads import FlatHead, QueryDecoder, SceneHeads
 from vidtag_cli.geo.sphere import haversine_km
 
 LEVELS = (2, 4, 6)
@@ -69,13 +67,6 @@ def test_each_head_learns_where_pictures_are(toy, name, tmp_path):
         right = partitions[-1].classes_of(located) == partitions[-1].classes_of(test_latlon)
         assert right.mean() > TRAINED_ACCURACY
         assert np.median(haversine_km(located, test_latlon)) < 150.0  # a cell of level 6 is some 120 km wide
-
-
-def test_a_clip_is_where_its_frames_agree(toy):
-    partitions = partitions_of(toy, (6,))
-    classifier = CellClassifier(FlatHead(FEATURES, len(partitions[0])), tuple(partitions))
-    frames = toy[1][0][:9]
-    assert classifier.clip_class(frames) == classifier.probabilities(frames).sum(axis=0).argmax()
 
 
 def trained_head(toy, folder, seed, steps=5, stop_after=None):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_trees import finding, losses, notes, write_image, write_table
+from scan_books import unaccounted
 from synthetic_video import write_video
 
 from training.data.cityguessr import CityVideos
@@ -105,7 +106,7 @@ def test_every_fault_is_counted_with_its_reason(root: Path) -> None:
         ("video", "city_without_names"): 1,
         ("video", "video_unlisted"): 1,
     }
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
     assert finding(result.report, "frame_missing").examples == ("videos/train/Abu_Dhabi/Abu_Dhabi_0000: 1 of 18",)
     assert str(root) not in str(result.report.findings)
     by_key = {each.key: each for each in result.samples}

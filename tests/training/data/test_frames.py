@@ -11,9 +11,8 @@ from data_trees import write_image
 from PIL import Image, ImageOps
 from synthetic_video import write_video
 
-from training.data.frames import iterate_frames, read_frames
+from training.data.frames import iterate_frames, read_frames, read_still
 from training.data.sample import FrameSource, Sample
-from training.data.stills import read_still
 from training.data.video_times import read_video_times
 from vidtag_cli.errors import InputError, VideoError
 from vidtag_cli.video import VideoDecoder, probe_video

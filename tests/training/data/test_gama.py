@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_trees import START_MS, finding, location, losses, notes, write_drive, write_info
+from scan_books import unaccounted
 
 from training.data.frames import read_frames
 from training.data.gama import DriveVideos
@@ -43,7 +44,7 @@ def test_a_frame_a_second_with_interpolated_positions(whole: Path) -> None:
     assert train.latlon_deg[:, 0] == pytest.approx(40.7 + train.time_s * 1e-4, abs=FIX_GRID_DEG)
     assert result.report.found == {"fix": 42, "frame": 40, "sequence": 2, "video": 2}
     assert (losses(result.report), notes(result.report)) == ({}, {})
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
 
 
 def test_every_frame_on_request_is_between_two_fixes(whole: Path) -> None:
@@ -70,7 +71,7 @@ def test_fixes_of_all_kinds(root: Path) -> None:
     }
     assert notes(result.report) == {("video", "fixes_unordered"): 1}
     assert len(result.samples) == 2
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
     assert result.samples[0].latlon_deg[5] == pytest.approx([40.7005, -73.9], abs=FIX_GRID_DEG)
 
 
@@ -84,7 +85,7 @@ def test_gap_cuts_a_video_in_two_of_one_group(root: Path) -> None:
     assert (len(first), len(second), second.frames[0].media_time_s) == (18, 18, 30.0)
     assert losses(result.report) == {("frame", "gps_gap"): 12, ("frame", "outside_track"): 4}
     assert finding(result.report, "gps_gap").examples == ("gama/train/0008a165-c48f4b3e: 18.000 to 29.000 s",)
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
 
 
 def test_videos_of_all_kinds(root: Path) -> None:
@@ -123,7 +124,7 @@ def test_videos_of_all_kinds(root: Path) -> None:
         ("video", "video_missing"): 1,
         ("video", "video_unreadable"): 1,
     }
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
     assert str(root) not in str(result.report.findings)
 
 

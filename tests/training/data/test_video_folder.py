@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from data_trees import finding, losses, notes, write_table
 from gopro_telemetry import gps5_payload, write_telemetry
+from scan_books import unaccounted
 from synthetic_video import write_video
 
 from training.data.video_folder import VideoFolder
@@ -65,7 +66,7 @@ def test_tracks_of_three_formats(clip: Path, tmp_path: Path) -> None:
     assert frames.latlon_deg[:, 0] == pytest.approx(10.0 + np.arange(0, 40, 2) * 1e-4, abs=FINE_DEG)
     assert losses(result.report) == {}
     assert notes(result.report) == {("video", "alignment_assumed"): 1}
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
 
 
 def test_every_fault_is_counted_with_its_reason(clip: Path, tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_every_fault_is_counted_with_its_reason(clip: Path, tmp_path: Path) -> N
         ("video", "fixes_unordered"): 1,
         ("video", "several_tracks"): 1,
     }
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
     assert finding(result.report, "duplicate_content").examples == ("copy.mp4 is bare.mp4",)
     assert str(tmp_path) not in str(result.report.findings)
 
@@ -144,7 +145,7 @@ def test_embedded_gps_of_real_clips(gopro: Path) -> None:
     assert finding(result.report, "clock_offset").examples == (
         "gopro_max_carlsbad.mp4: creation_time -28782 s from GPS time",
     )
-    assert result.report.unaccounted() == {}
+    assert unaccounted(result.report) == {}
 
 
 def test_empty_folder_is_an_input_error(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from training.evaluation.breakdown import (
     error_kind,
     error_kinds,
     error_scales,
+    from_plane_km,
     split_by_continent,
     split_by_length,
+    to_plane_km,
 )
-from training.evaluation.local_plane import from_plane_km, to_plane_km
 from training.evaluation.predictions import PredictionInfo, join_clips
 from vidtag_cli.geo.sphere import destination_latlon, haversine_km
 

@@ -8,7 +8,6 @@ from training.evaluation.predict import (
     NamedGallery,
     QueryClips,
     predict,
-    sweep_galleries,
     validation_gallery,
 )
 from vidtag_cli.errors import UsageError
@@ -111,8 +110,3 @@ class TestPredict:
         predictions = predict("m", self.nearest, store, self.QUERIES, gallery, allow_leak=True)
         assert predictions.info.leak.leaks
         assert np.array_equal(predictions.predicted_latlon_deg, predictions.truth_latlon_deg)
-
-    def test_a_sweep_keeps_the_order_of_the_galleries(self):
-        galleries = [NamedGallery(f"{step} km", equal_area_grid(step, *BOX), step) for step in (5.0, 1.0)]
-        swept = sweep_galleries("m", self.nearest, self.QUERIES.truth_latlon_deg, self.QUERIES, galleries)
-        assert [predictions.info.gallery for predictions in swept] == ["5.0 km", "1.0 km"]

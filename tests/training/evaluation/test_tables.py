@@ -4,10 +4,17 @@ import json
 
 import pytest
 
-from training.evaluation.columns import DEFAULT_COLUMNS, column_values, heading
-from training.evaluation.paper import find_paper_table, paper_tables
 from training.evaluation.score import score_predictions
-from training.evaluation.tables import MeasuredRow, markdown_table, table_document
+from training.evaluation.tables import (
+    DEFAULT_COLUMNS,
+    MeasuredRow,
+    column_values,
+    find_paper_table,
+    heading,
+    markdown_table,
+    paper_tables,
+    table_document,
+)
 from vidtag_cli.errors import UsageError
 from vidtag_cli.evaluation.bootstrap import Estimate
 

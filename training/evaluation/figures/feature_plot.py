@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from training.evaluation.breakdown import to_plane_km
 from training.evaluation.figures.canvas import new_figure, write_figure
-from training.evaluation.local_plane import to_plane_km
 from training.evaluation.place_accuracy import place_identities
 from training.evaluation.predictions import PLACE_LEVELS, Predictions
 from vidtag_cli.geo.sphere import haversine_km
@@ -33,18 +33,18 @@ def principal_components(features: np.ndarray, count: int = 2) -> np.ndarray:
 def clips_of_one_city(predictions: Predictions, seed: int = 0, clips: int = CLIPS) -> np.ndarray:
     """Return a mask (C,) of up to ``clips`` clips of the city that has most: by label, else by distance."""
     members = _largest_city(predictions)
-    chosen = np.random.default_rng(seed).permutation(members)[:clips]
-    return np.isin(np.arange(len(predictions)), chosen)
+    drawn = np.random.default_rng(seed).permutation(members)[:clips]
+    return np.isin(np.arange(len(predictions)), drawn)
 
 
 def draw_feature_plot(
-    models: Mapping[str, Predictions], chosen: np.ndarray, path: Path, title: str, caution: str = ""
+    models: Mapping[str, Predictions], mask: np.ndarray, path: Path, title: str, caution: str = ""
 ) -> None:
     """Write the ground above and below it the principal components of each model's embeddings, a colour a clip.
 
-    ``chosen`` (C,) picks clips; all models must have been run on the same clips and hold embeddings.
+    ``mask`` (C,) picks clips; all models must have been run on the same clips and hold embeddings.
     """
-    selected = {name: predictions.select(chosen) for name, predictions in models.items()}
+    selected = {name: predictions.select(mask) for name, predictions in models.items()}
     first = next(iter(selected.values()))
     figure, axes = new_figure(5.0, 3.6 * (len(models) + 1), len(models) + 1, 1)
     known = ~np.isnan(first.truth_latlon_deg[:, 0])

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from training.evaluation.breakdown import from_plane_km, to_plane_km
 from training.evaluation.figures.canvas import new_figure, write_figure
-from training.evaluation.local_plane import from_plane_km, to_plane_km
 from training.evaluation.predictions import Predictions
 from vidtag_cli.evaluation.trajectory import discrete_frechet
 from vidtag_cli.geo.land import SEA, country_index
@@ -46,16 +46,16 @@ def draw_trajectories(predictions: Predictions, path: Path, title: str, caution:
 
     A panel is an azimuthal projection, so a track across the antimeridian or a pole is in one piece.
     """
-    chosen = chosen_clips(predictions, columns)
-    rows = max(1, -(-len(chosen) // columns))
+    panels = chosen_clips(predictions, columns)
+    rows = max(1, -(-len(panels) // columns))
     figure, axes = new_figure(4.2 * columns, 4.2 * rows, rows, columns)
     clips = list(predictions.clips())
-    for axis, (clip, name) in zip(axes.flat, chosen.items(), strict=False):
+    for axis, (clip, name) in zip(axes.flat, panels.items(), strict=False):
         _draw_clip(axis, *clips[clip])
         axis.set_title(f"{predictions.keys[clip]}\n{name}", fontsize=8)
-    for axis in list(axes.flat)[len(chosen) :]:
+    for axis in list(axes.flat)[len(panels) :]:
         axis.set_axis_off()
-    if chosen:
+    if panels:
         axes.flat[0].legend(fontsize=7, loc="best")
     write_figure(figure, path, title, caution)
 
