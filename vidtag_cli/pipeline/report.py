@@ -154,9 +154,15 @@ def input_record(result: LocateResult, before: EvidenceState, after: EvidenceSta
             "format": video.container_format, "duration_s": video.duration_s, "start_time_s": video.start_time_s,
             "codec": video.codec, "pixel_format": video.pixel_format, "width_px": video.width_px,
             "height_px": video.height_px, "rotation_deg": video.rotation_deg,
+            "is_mirrored": video.orientation.is_mirrored,
+            "sample_aspect_ratio": None if video.sample_aspect_ratio is None else str(video.sample_aspect_ratio),
+            "stream_index": video.stream_index,
+            "other_video_streams": [asdict(stream) for stream in video.other_streams],
             "average_frame_rate_fps": video.average_frame_rate_fps, "notes": list(video.notes),
         },
-        "decode": {"frames_used": len(result.track.points), "errors": list(result.decode_errors)},
+        "decode": {
+            **asdict(result.decode), "is_complete": result.decode.is_complete, "errors": list(result.decode_errors),
+        },
         "embedded_metadata": dict(video.tags),
         "embedded_location": None if video.embedded_location is None else asdict(video.embedded_location),
     }  # fmt: skip

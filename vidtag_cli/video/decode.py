@@ -141,7 +141,7 @@ class VideoDecoder:
         self._info = replace(
             self._info, descriptor=self._opened.enter_context(opened_file(self._path, self._info.descriptor))
         )
-        packets = read_packets(self._path, self._info)
+        packets = read_packets(self._path, self._info, lambda: self._is_closed)
         self._check_rate(packets)
         if self._mode != "exact":
             check_frames_can_be_told(self._path, self._info, packets)
@@ -198,6 +198,8 @@ class VideoDecoder:
             argv_for, self._size_wh, self._log, self._block_frames, self._find_cuts, inherited_fds, self._limits,
             memory_bytes,
         )  # fmt: skip
+        if self._is_closed:  # meanwhile, by another thread
+            self._pipe.close()
         return self._pipe
 
     def _grid(self, origin_pts: int) -> SamplingGrid | None:
