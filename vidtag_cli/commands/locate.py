@@ -165,8 +165,8 @@ def locate_command(
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
-        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), stream=stream, max_pixels=max_pixels,
-        max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), stream=stream,
+        max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
