@@ -188,7 +188,7 @@ class VideoDecoder:
         def argv_for(times_fd: int, thumbnails_fd: int | None = None) -> list[str]:
             return decode_argv(
                 find_ffmpeg(), self._path, self._info, self._size_wh, grid, self._resize, self._threads, times_fd,
-                self._mode, self._device, thumbnails_fd, self._limits.max_pixels,
+                self._mode, self._device, thumbnails_fd, self._limits.decoder_pixels,
             )  # fmt: skip
 
         inherited_fds = () if self._info.descriptor is None else (self._info.descriptor,)

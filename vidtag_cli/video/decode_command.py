@@ -13,7 +13,7 @@ from vidtag_cli.errors import ModelError, UsageError
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
 from vidtag_cli.video.ffmpeg import FfmpegBinary
 from vidtag_cli.video.info import VideoInfo
-from vidtag_cli.video.limits import MAX_PIXELS
+from vidtag_cli.video.limits import DEFAULT_LIMITS
 from vidtag_cli.video.sampling import SamplingGrid
 
 Resize = Literal["squash", "center_crop"]
@@ -84,7 +84,7 @@ def decode_argv(
     mode: DecodeMode = "exact",
     device: DecodeDevice = "cpu",
     thumbnails_fd: int | None = None,
-    max_pixels: int = MAX_PIXELS,
+    max_pixels: int = DEFAULT_LIMITS.decoder_pixels,
 ) -> list[str]:
     """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``; and a
     grey thumbnail of every decoded frame, in use or not, to ``thumbnails_fd``, if there is one.

@@ -27,6 +27,11 @@ class DecodeLimits:
     stall_timeout_s: float = STALL_TIMEOUT_S
 
     @property
+    def decoder_pixels(self) -> int:
+        """The limit for a decoder, which counts what it adds at the edges, too."""
+        return self.max_pixels * 9 // 8 + (1 << 20)
+
+    @property
     def memory_bytes(self) -> int:
         """How much address space a decoder on the CPU may take: what its largest pictures need."""
         return self.max_pixels * _BYTES_PER_PIXEL + _BYTES_BESIDE_PIXELS

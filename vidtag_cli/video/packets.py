@@ -120,7 +120,7 @@ def read_packets(path: Path, info: VideoInfo, is_cancelled: Callable[[], bool] =
         reason = error.strerror
     wraps = is_wrapping(info)
     has_decoding_times = not _FORMATS_WITH_DECODING_TIMES.isdisjoint(info.container_format.split(","))
-    starts = part_starts(dts, wraps, _STAYS_BACK_PACKETS if has_decoding_times else _REORDERED_PACKETS)
+    starts = part_starts(dts, wraps, 0 if has_decoding_times else _REORDERED_PACKETS)
     parts = _parts(pts, starts, wraps)
     # Where two recordings meet, the counters of a transport stream jump: nothing is damaged by that.
     at_joins = {index for start in starts[1:] for index in range(start - _JOIN_PACKETS, start + _JOIN_PACKETS)}
@@ -137,25 +137,26 @@ def read_packets(path: Path, info: VideoInfo, is_cancelled: Callable[[], bool] =
     )  # fmt: skip
 
 
-def part_starts(times: list[int | None], wraps: bool, reordered_packets: int = _STAYS_BACK_PACKETS) -> list[int]:
+def part_starts(times: list[int | None], wraps: bool, reordered_packets: int = 0) -> list[int]:
     """Return at which packets, of these decoding times, the clock was set back or, where it ``wraps``, began anew; 0 is
     always one of them.
 
-    A time that goes back is an error and starts nothing if it is passed again within the next ``reordered_packets``; at
-    the end of a video it must go back farther than these reach.
+    A time that goes back is an error and starts nothing if it is passed again within the next packets. Where times are
+    guessed, a small step back is none either unless it is still not passed after ``reordered_packets``.
     """
     starts = [0]
     latest: int | None = None
-    reach = reordered_packets * _usual_step(times) if reordered_packets > _STAYS_BACK_PACKETS else 0
+    reach = (reordered_packets - 1) * _usual_step(times)
     for index, time in enumerate(times):
         if time is None:
             continue
         if latest is None or time == latest or _follows(time, latest, wraps):
             latest = time
             continue
-        following = times[index + 1 : index + 1 + reordered_packets]
+        is_small = reordered_packets > 0 and abs(latest - time) <= reach
+        following = times[index + 1 : index + 1 + (reordered_packets if is_small else _STAYS_BACK_PACKETS)]
         is_passed = any(later is not None and _follows(later, latest, wraps) for later in following)
-        if not is_passed and (len(following) == reordered_packets or abs(latest - time) > reach):
+        if not is_passed and (not is_small or len(following) == reordered_packets):
             starts.append(index)
             latest = time
     return starts

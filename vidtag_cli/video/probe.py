@@ -73,7 +73,7 @@ def probe_video(
 
 def _open_container(descriptor: int, limits: DecodeLimits) -> InputContainer:
     # max_pixels is for the decoders with which libavformat itself looks into the streams.
-    options = {**CONTAINER_OPTIONS, "max_pixels": str(limits.max_pixels)}
+    options = {**CONTAINER_OPTIONS, "max_pixels": str(limits.decoder_pixels)}
     return av.open(file_url(Path(), descriptor), options=options, metadata_errors="replace")
 
 
