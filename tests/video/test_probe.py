@@ -232,3 +232,46 @@ def test_side_data_that_the_library_does_not_know_is_noted_and_not_fatal() -> No
     assert orientation == Orientation(rotation_deg=270)
     assert len(notes) == 1
     assert "31 is not a valid Type" in notes[0]
+
+
+def test_the_rotation_holds_though_no_frame_is_shown_for_long(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    whole, turned, cut = (clips / f"{name}.mp4" for name in ("long_group", "turned_group", "cut_group"))
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=30", "-c:v", "libx264", "-g", 2000,
+               "-preset", "ultrafast", "-sc_threshold", 0, whole)  # fmt: skip
+    run_ffmpeg("-display_rotation", 90, "-i", whole, "-c", "copy", turned)
+    run_ffmpeg("-ss", 15, "-i", turned, "-c", "copy", cut)  # an edit list hides the first 375 frames
+    for path in (turned, cut):
+        assert probe_video(path).orientation == Orientation(rotation_deg=270)
+
+
+def test_the_rotation_of_the_container_holds_against_that_of_a_picture() -> None:
+    """An MJPEG picture may have side data that PyAV cannot read, and another turn in its EXIF."""
+
+    class Frame:
+        rotation = 180
+
+        @property
+        def side_data(self) -> None:
+            raise ValueError("31 is not a valid Type")
+
+    a_quarter_clockwise = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    for frame in (Frame(), None):
+        assert _orientation(frame, a_quarter_clockwise) == (Orientation(rotation_deg=90), ())  # type: ignore[arg-type]
+
+
+def test_one_frame_a_tick_is_no_frame_rate(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    path = clips / "tape.dv"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=720x480:rate=30000/1001:duration=0.3", "-c:v", "dvvideo",
+               "-pix_fmt", "yuv411p", path)  # fmt: skip
+    assert probe_video(path).average_frame_rate_fps == pytest.approx(30000 / 1001)
+
+
+def test_where_a_recording_begins(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    """A creation date is that of the recording, on whose clock the video may begin later."""
+    for name, sound, origin_s, start_s in (("late.mov", "aac", 0.0, 3.0), ("late.ts", "mp2", 11.4, 14.4)):
+        path = clips / name
+        run_ffmpeg("-itsoffset", 3, "-f", "lavfi", "-i", "testsrc2=size=32x32:rate=10:duration=1",
+                   "-f", "lavfi", "-i", "sine=duration=4", "-c:v", "mpeg4", "-c:a", sound,
+                   "-output_ts_offset", 10 if sound == "mp2" else 0, path)  # fmt: skip
+        info = probe_video(path)
+        assert (info.origin_s, info.start_time_s) == pytest.approx((origin_s, start_s), abs=0.1)

@@ -29,7 +29,7 @@ class DecodeLimits:
     @property
     def decoder_pixels(self) -> int:
         """The limit for a decoder, which counts what it adds at the edges, too."""
-        return self.max_pixels * 9 // 8 + (1 << 20)
+        return self.max_pixels * 9 // 8 + (1 << 16)
 
     @property
     def memory_bytes(self) -> int:

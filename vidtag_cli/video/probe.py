@@ -64,7 +64,7 @@ def probe_video(
                 info = _read_info(path, size_bytes, container, stream_index, boxes)
         except av.error.FFmpegError as error:
             file.seek(0)
-            reason = reason_for_refusal(path.name, file.read(HEAD_BYTES), boxes, error.strerror)
+            reason = reason_for_refusal(path.name, file.read(HEAD_BYTES), boxes, error.strerror or "no reason given")
             raise VideoError(f"{path}: not a video that can be read: {reason}") from error
         if info.container_format == "mpegts":
             info = replace(info, missing_bytes=transport_shortfall_bytes(opened_fd, size_bytes))
