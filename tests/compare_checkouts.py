@@ -77,7 +77,8 @@ def call(checkout: Path, folder: Path, home: str, name: str, *arguments: str) ->
     environment = os.environ | {"PYTHONPATH": str(checkout), "VIDTAG_HOME": home, "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", "vidtag_cli", *arguments, "--quiet"]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-    (folder / f"{name}.stdout").write_text(f"exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    said = f"{done.stdout}{done.stderr}".replace(str(checkout), "CHECKOUT")
+    (folder / f"{name}.stdout").write_text(f"exit code {done.returncode}\n{said}")
 
 
 def content(path: Path) -> bytes | None:

@@ -1,8 +1,44 @@
-"""What holds for every test: Ctrl-C means KeyboardInterrupt, also where the tests were started in the background."""
+"""What holds for every test: Ctrl-C, real clips, how many tests did not run for want of them, and a warm cache."""
 
+import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from real_media import ABSENT, RealMedia
+
+from vidtag_cli.files import exclusive_lock
 
 
 def pytest_configure() -> None:
     # A shell without job control starts background commands with SIGINT ignored, which children would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reasons = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
+    count = sum(ABSENT in reason for reason in reasons)
+    terminalreporter.write_line(f"{count} tests skipped for want of real clips (tests/media/ORIGIN.md)")
+
+
+@pytest.fixture(scope="session")
+def media() -> RealMedia:
+    """Return the real clips and tracks by name."""
+    return RealMedia()
+
+
+@pytest.fixture(scope="session")
+def flyover_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder for ``$XDG_CACHE_HOME`` with the gallery of the bundled model, embedded once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # each worker has a folder of its own in it
+    cache = folder / "flyover-cache"
+    with exclusive_lock(folder / "flyover-cache.lock", on_wait=lambda: None):
+        if not cache.is_dir():
+            command = [sys.executable, "-m", "vidtag_cli", "demo", "--out-dir", str(folder / "flyover-demo")]
+            environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
+            subprocess.run(command, env=environment, check=True, capture_output=True)
+    return cache

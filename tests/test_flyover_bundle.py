@@ -1,19 +1,18 @@
 """The model that ships: whole, small enough, right on its own clip, silent on everything else."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from vidtag_cli.__main__ import main
 from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 ROOT = Path(__file__).parents[1]
-MEDIA = ROOT.parent / "shared" / "media"
 BUNDLE_LIMIT_BYTES, CLIP_LIMIT_BYTES = 25_000_000, 1_000_000
 DEMO_MEDIAN_ERROR_KM = 24.0  # what the demo prints; another processor may round to the next place of the gallery
 GALLERY_STEP_KM = 25.0
@@ -25,24 +24,23 @@ STREET_AND_PHONE = [
 ]  # fmt: skip
 
 
-def vidtag(*arguments, cwd):
-    environment = {**os.environ, "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(cwd / "cache"))}
-    return subprocess.run(
-        [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=cwd, capture_output=True,
-        text=True, check=False, env=environment | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-@pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory):
-    """One cache for this file, so that the gallery is embedded once."""
-    previous = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    if previous is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = previous
+@pytest.fixture
+def vidtag(tmp_path, flyover_cache, monkeypatch, capfd):
+    """Return a function that runs a command line in ``tmp_path``; not in a process of its own, which takes a second."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(flyover_cache))
+
+    def run(*arguments):
+        returncode = main([str(argument) for argument in arguments])
+        return Done(returncode, *capfd.readouterr())
+
+    return run
 
 
 def test_the_bundle_is_whole_and_small():
@@ -53,8 +51,8 @@ def test_the_bundle_is_whole_and_small():
     assert clip.stat().st_size <= CLIP_LIMIT_BYTES
 
 
-def test_the_demo_locates_its_clip(tmp_path, shared_cache):
-    done = vidtag("demo", "--json", cwd=tmp_path)
+def test_the_demo_locates_its_clip(tmp_path, vidtag):
+    done = vidtag("demo", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["median_error_km"] == pytest.approx(DEMO_MEDIAN_ERROR_KM, abs=GALLERY_STEP_KM)
@@ -63,7 +61,7 @@ def test_the_demo_locates_its_clip(tmp_path, shared_cache):
     assert written == {f"flyover_demo.{suffix}" for suffix in suffixes}
 
 
-def test_both_shots_of_an_edited_flight_are_located(tmp_path, shared_cache):
+def test_both_shots_of_an_edited_flight_are_located(tmp_path, vidtag):
     """The first 9 s of the demo's flight and, after a cut, what follows 7 s later: two tracks near the true one."""
     demo = ROOT / "vidtag_cli" / "data" / "demo"
     scenes = "[0:v]split[a][b];[a]trim=0:9[c];[b]trim=16:24,setpts=PTS-STARTPTS[d];[c][d]concat=n=2"
@@ -75,44 +73,44 @@ def test_both_shots_of_an_edited_flight_are_located(tmp_path, shared_cache):
     after = [[f"{float(line[0]) - 7.0:.6f}", *line[1:]] for line in lines[1:] if float(line[0]) >= 16.0]
     rows = [lines[0], *before, *after]
     (tmp_path / "edited.csv").write_text("\n".join(",".join(row) for row in rows) + "\n", "ascii")
-    done = vidtag("eval", "edited.mp4", "--model", "flyover", "--smooth", "viterbi", "--json", cwd=tmp_path)
+    done = vidtag("eval", "edited.mp4", "--model", "flyover", "--smooth", "viterbi", "--json")
     assert done.returncode == 0, done.stderr
     frames = json.loads(done.stdout)["metrics"]["frames"]
     assert frames["count"] == 17
     assert frames["located"] >= 14
     assert frames["median_km"] == pytest.approx(DEMO_MEDIAN_ERROR_KM, abs=GALLERY_STEP_KM)
-    table = vidtag("locate", "edited.mp4", "--model", "flyover", "--smooth", "viterbi", "--json", cwd=tmp_path)
+    table = vidtag("locate", "edited.mp4", "--model", "flyover", "--smooth", "viterbi", "--json")
     shots = json.loads(table.stdout)["inputs"][0]["summary"]["shots"]
     assert [shot["frames"] for shot in shots] == [9, 8]
 
 
-def test_the_demo_prints_the_honest_sentence(tmp_path, shared_cache):
-    done = vidtag("demo", cwd=tmp_path)
+def test_the_demo_prints_the_honest_sentence(vidtag):
+    done = vidtag("demo")
     assert "knows the globe from above and nothing else" in done.stdout
-    assert vidtag("demo", cwd=tmp_path).returncode == 5  # its outputs exist now
+    assert vidtag("demo").returncode == 5  # its outputs exist now
 
 
 @pytest.mark.parametrize("smooth", ["none", "viterbi"])
-def test_a_black_video_is_abstained_on(smooth, tmp_path, shared_cache):
+def test_a_black_video_is_abstained_on(smooth, tmp_path, vidtag):
     """The sea at night is black, too; once the model found it near Puerto Rico."""
     source = ["-f", "lavfi", "-i", "color=black:size=320x180:rate=5:duration=9"]
     ffmpeg = [str(find_ffmpeg().path), "-nostdin", "-loglevel", "error"]
     subprocess.run(
         [*ffmpeg, *source, "-c:v", "libx264", "-pix_fmt", "yuv420p", str(tmp_path / "black.mp4")], check=True
     )
-    done = vidtag("locate", "black.mp4", "--model", "flyover", "--smooth", smooth, cwd=tmp_path)
+    done = vidtag("locate", "black.mp4", "--model", "flyover", "--smooth", smooth)
     assert done.returncode == 8, done.stderr
     assert "blank picture (9)" in done.stderr
 
 
-def test_another_gallery_takes_the_measured_circles_away(tmp_path, shared_cache):
+def test_another_gallery_takes_the_measured_circles_away(tmp_path, vidtag):
     """The flight is not over Iceland: who searches there alone is told what that means, and no coverage is quoted."""
     where = ("--country", "Iceland", "--spacing-km", "50")
-    built = vidtag("gallery", "build", "iceland", "--model", "flyover", *where, cwd=tmp_path)
+    built = vidtag("gallery", "build", "iceland", "--model", "flyover", *where)
     assert built.returncode == 0, built.stderr
     clip = ROOT / "vidtag_cli" / "data" / "demo" / "flyover_demo.mp4"
     options = ("--gallery", "iceland", "--smooth", "viterbi", "--out", "t.csv")
-    done = vidtag("locate", clip, "--model", "flyover", *options, cwd=tmp_path)
+    done = vidtag("locate", clip, "--model", "flyover", *options)
     assert done.returncode in {0, 8}, done.stderr
     report = json.loads((tmp_path / "t.report.json").read_text())
     assert report["uncertainty_statement"]["coverage_measured"] == {}
@@ -127,12 +125,10 @@ def test_another_gallery_takes_the_measured_circles_away(tmp_path, shared_cache)
     "sampling", [(), ("--smooth", "viterbi"), ("--fps", "5"), ("--fps", "5", "--smooth", "viterbi")]
 )
 @pytest.mark.parametrize("name", STREET_AND_PHONE)
-def test_street_and_phone_video_is_abstained_on(name, sampling, tmp_path, shared_cache):
+def test_street_and_phone_video_is_abstained_on(media, name, sampling, tmp_path, vidtag):
     """Five frames a second look alike: they must not vouch for each other more than one does."""
-    if not (MEDIA / name).is_file():
-        pytest.skip(f"test clip absent: {MEDIA / name}")
     outputs = ("--out", "t.geojson", "--out", "t.gpx")
-    done = vidtag("locate", MEDIA / name, "--model", "flyover", *sampling, *outputs, cwd=tmp_path)
+    done = vidtag("locate", media / name, "--model", "flyover", *sampling, *outputs)
     assert done.returncode == 8, done.stderr
     features = json.loads((tmp_path / "t.geojson").read_text())["features"]
     assert features

@@ -51,12 +51,12 @@ def test_commands_answer(arguments):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_clip_is_located(tmp_path):
+def test_a_clip_is_located(tmp_path, flyover_cache):
     clips = sorted((PACKAGED_MODELS_DIR / "demo").glob("*.mp4"))
     if not (PACKAGED_MODELS_DIR / "flyover.vidtag").is_dir() or not clips:
         pytest.skip(f"no packaged model with a demonstration clip in {PACKAGED_MODELS_DIR}")
     track = tmp_path / "track.gpx"
-    environment = os.environ | {"VIDTAG_HOME": str(tmp_path / "home")}
+    environment = os.environ | {"XDG_CACHE_HOME": str(flyover_cache)}
     done = run_blocked("locate", clips[0], "--model", "flyover", "--out", track, env=environment)
     assert done.returncode == 0, done.stderr
     assert "<trkpt" in track.read_text("utf-8")

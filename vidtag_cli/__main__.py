@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import typer
 
 from vidtag_cli.commands.app import build_app
-from vidtag_cli.commands.console import output_json, printable
-from vidtag_cli.commands.interruption import interruptible
-from vidtag_cli.commands.standard_streams import checked_streams, drop_what_is_buffered, open_missing_streams
+from vidtag_cli.commands.console import output_json, printable, printable_traceback, say_error
+from vidtag_cli.commands.interruption import Interruption, interruptible
+from vidtag_cli.commands.standard_streams import (
+    checked_streams,
+    drop_what_is_buffered,
+    open_missing_streams,
+    show_what_can_be_shown,
+)
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, OutputError, UsageError, VidtagError
+from vidtag_cli.exhaustion import explain_exhaustion
 
-UNEXPECTED, INTERRUPTED, READER_GONE = 1, 130, 141
+UNEXPECTED, READER_GONE = 1, 141
 RESULTS = (0, ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED)
 """Codes of runs that ended with results, not with an error."""
 
@@ -22,69 +32,116 @@ RESULTS = (0, ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run vidtag and return its exit code; errors are said on stderr and, with ``--json``, as an object on stdout."""
     open_missing_streams()
+    show_what_can_be_shown()
     command_line = list(sys.argv[1:] if arguments is None else arguments)
     debug = _take_debug(command_line) or bool(os.environ.get("VIDTAG_DEBUG"))
-    wants_json = "--json" in _options(command_line)
+    interruption = Interruption()
+    reporter = _Reporter(command_line, debug, "--json" in _options(command_line), interruption)
     try:
-        with interruptible(), checked_streams():
-            return _flushed(_run(command_line, debug, wants_json), debug, wants_json)
+        with interruptible(interruption), checked_streams():
+            return _flushed(_run(command_line, reporter), reporter)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return interruption.exit_code
     except BrokenPipeError:
         drop_what_is_buffered(sys.stdout)
         return READER_GONE
 
 
-def _run(command_line: list[str], debug: bool, wants_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """How errors are said: with ``--debug`` with their traceback, with ``--json`` on stdout as well."""
+
+    command_line: list[str]
+    debug: bool
+    as_json: bool
+    interruption: Interruption
+
+    def report(self, error: Exception) -> int:
+        """Say an error and return its exit code; what fails while an interrupted run is ending is not said."""
+        if self.interruption.came:
+            return self.interruption.exit_code
+        if self.debug:
+            sys.stderr.write(printable_traceback(error))
+        error = explain_exhaustion(error) or error
+        if isinstance(error, VidtagError):
+            code, message = error.exit_code, str(error)
+        else:
+            hint = "" if self.debug else "; this is a bug: run again with --debug for the traceback"
+            code, message = UNEXPECTED, f"unexpected {_one_line(error)}{hint}"
+        say_error(message)
+        self._say_as_json(code, type(error).__name__, message)
+        return code
+
+    def report_usage(self, error: Any) -> int:
+        """Say an error that Typer met in the command line, below the usage of the command."""
+        if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help of the command
+            error.show()
+            message = "no command is named"
+        else:
+            context, message = getattr(error, "ctx", None), " ".join(error.format_message().split())
+            usage = f"{context.get_usage()}\nTry '{context.command_path} -h' for help.\n\n" if context else ""
+            message += _hint(self.command_line)
+            sys.stderr.write(f"{usage}vidtag: error: {printable(message)}\n")
+        self._say_as_json(UsageError.exit_code, UsageError.__name__, message)
+        return UsageError.exit_code
+
+    def _say_as_json(self, code: int, kind: str, message: str) -> None:
+        if not self.as_json:
+            return
+        with suppress(OutputError):  # stderr has it too, and stdout cannot take even this
+            output_json({"error": {"exit_code": code, "kind": kind, "message": printable(message)}})
+
+
+def _run(command_line: list[str], reporter: _Reporter) -> int:
     try:
-        build_app()(args=command_line, prog_name="vidtag")
-    except VidtagError as error:
-        return _report(error.exit_code, type(error).__name__, str(error), debug, wants_json)
+        _check_nothing_is_empty(command_line)
+        # Not standalone: Typer would end every EOFError with "Aborted!" and the code of a bug.
+        return build_app()(args=command_line, prog_name="vidtag", standalone_mode=False) or 0
     except BrokenPipeError:
         raise
     except SystemExit as end:
-        return _code_of_exit(end, wants_json)
+        return _code_of_exit(end)
+    except typer.Abort as abort:
+        return reporter.report(abort.__cause__ if isinstance(abort.__cause__, Exception) else abort)
     except Exception as error:  # noqa: BLE001  every bug ends here, as one line and code 1
-        hint = "" if debug else "; this is a bug: run again with --debug for the traceback"
-        return _report(UNEXPECTED, type(error).__name__, f"unexpected {_one_line(error)}{hint}", debug, wants_json)
-    return 0
+        return reporter.report_usage(error) if isinstance(error, typer.TyperException) else reporter.report(error)
 
 
-def _flushed(code: int, debug: bool, wants_json: bool) -> int:
+def _flushed(code: int, reporter: _Reporter) -> int:
     """Return the code of a run, or that of an error when stdout does not take the end of its results."""
     try:
         sys.stdout.flush()
     except OutputError as error:
         # An error was said already, perhaps this very one by whoever wrote the last bytes.
         if code in RESULTS:
-            return _report(error.exit_code, type(error).__name__, str(error), debug, wants_json)
+            return reporter.report(error)
     return code
 
 
-def _report(code: int, kind: str, message: str, debug: bool, wants_json: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    sys.stderr.write(f"vidtag: error: {printable(message)}\n")
-    if wants_json:
-        _output_error(code, kind, message)
-    return code
+def _code_of_exit(end: SystemExit) -> int:
+    # Typer turns the error of a pipe without a reader into an exit: the exception it met is the context.
+    if isinstance(end.__context__, BrokenPipeError):
+        raise end.__context__
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
-def _output_error(code: int, kind: str, message: str) -> None:
-    with suppress(OutputError):  # stderr has it too, and stdout cannot take even this
-        output_json({"error": {"exit_code": code, "kind": kind, "message": printable(message)}})
+def _check_nothing_is_empty(command_line: list[str]) -> None:
+    """Raise UsageError for an empty argument: as a path it would be this folder."""
+    for before, argument in zip(["vidtag", *command_line], command_line, strict=False):
+        if argument == "" or re.fullmatch("--[a-z0-9-]+=", argument):
+            named = argument or f"the argument after {before!r}"
+            raise UsageError(f"{named} is empty: a variable of the shell may not be set")
 
 
-def _code_of_exit(end: SystemExit, wants_json: bool) -> int:
-    # Typer turns what it meets into an exit: the exception it met is the context.
-    cause = end.__context__
-    if isinstance(cause, BrokenPipeError):
-        raise cause
-    code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    if code == UsageError.exit_code and wants_json:
-        message = cause.format_message() if cause is not None and hasattr(cause, "format_message") else "wrong usage"
-        _output_error(code, UsageError.__name__, message)
-    return code
+def _hint(command_line: list[str]) -> str:
+    """Return what was probably meant by a command line that Typer refused, or nothing."""
+    first, *_ = [*command_line, ""]
+    if first and not first.startswith("-") and os.path.exists(first):
+        return f" To locate a video: vidtag locate {first}"
+    for argument in _options(command_line):
+        if argument.startswith("-") and os.path.exists(argument):
+            return f"; a name that begins with a dash is written ./{argument}"
+    return ""
 
 
 def _take_debug(command_line: list[str]) -> bool:

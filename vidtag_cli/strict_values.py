@@ -98,6 +98,8 @@ def _decode(expected: Any, value: Any, key: str) -> Any:
         return _decode_union(arguments, value, key)
     if origin is dict:
         pairs = _checked(dict, value, key).items()
+        for name in value:
+            _checked(str, name, key)
         return {name: _decode(arguments[1], item, _below(key, name)) for name, item in pairs}
     if origin is list or (origin is tuple and arguments[-1] is Ellipsis):
         return origin(_decode(arguments[0], item, f"{key}[{i}]") for i, item in enumerate(_checked(list, value, key)))
@@ -170,6 +172,8 @@ def _checked(expected: Any, value: Any, key: str) -> Any:
         return float(value)
     if type(value) is not expected:  # bool is an int to isinstance
         raise StrictValueError(f"{key}: expected {_KINDS[expected]}, found {_kind(value)}")
+    if expected is str and not _is_text(value):
+        raise StrictValueError(f"{key}: {_shown(value)} is not Unicode text")
     return value
 
 
@@ -206,7 +210,17 @@ def _shown(value: Any) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
+def _is_text(value: str) -> bool:
+    """Return whether a string can be written: JSON's escapes can spell lone surrogates, which are no characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _below(key: str, name: str) -> str:
+    name = name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}..."
     return f"{key}.{name}" if key else name
 
 

@@ -77,11 +77,20 @@ class Track:
         return tuple(tuple(run) for (_, status), run in spans if status == "ok")
 
     def time_utc(self, point: TrackPoint) -> datetime | None:
-        """Return the instant of a point, or None when the video gives no basis for absolute time."""
+        """Return the instant of a point to the millisecond, or None when the video gives no basis for absolute time.
+
+        Rounded here and nowhere else, so that every output has the same instant.
+        """
         start = self.time_basis.start_time_utc
         if start is None:
             return None
-        return start + timedelta(seconds=point.media_time_s - self.points[0].media_time_s)
+        return to_millisecond(start + timedelta(seconds=point.media_time_s - self.points[0].media_time_s))
+
+
+def to_millisecond(instant: datetime) -> datetime:
+    """Return the nearest whole millisecond, the later of two that are equally near."""
+    later = instant + timedelta(microseconds=500)
+    return later.replace(microsecond=later.microsecond // 1000 * 1000)
 
 
 def check_track(track: Track) -> None:
@@ -96,6 +105,7 @@ def check_track(track: Track) -> None:
         if not math.isfinite(point.media_time_s) or point.media_time_s <= previous_s:
             raise ValueError(f"{where}: media_time_s {point.media_time_s} does not follow {previous_s}")
         previous_s = point.media_time_s
+        _check_numbers(where, point)
         if point.status == "abstained":
             if point.lat_deg is not None or point.lon_deg is not None:
                 raise ValueError(f"{where}: an abstained point has a position")
@@ -107,8 +117,15 @@ def _check_position(where: str, point: TrackPoint) -> None:
     lat, lon = point.lat_deg, point.lon_deg
     if lat is None or lon is None or not (-90.0 <= lat <= 90.0 and -180.0 <= lon < 180.0):
         raise ValueError(f"{where}: position ({lat}, {lon}) is not latitude [-90, 90], longitude [-180, 180)")
+
+
+def _check_numbers(where: str, point: TrackPoint) -> None:
+    """Check what a point may have beside its position, also where it abstained."""
     for radius_m in (point.radius50_m, point.radius95_m):
         if radius_m is not None and not (math.isfinite(radius_m) and radius_m >= 0.0):
             raise ValueError(f"{where}: radius {radius_m} m is not a finite number of at least 0")
     if point.confidence is not None and not 0.0 <= point.confidence <= 1.0:
         raise ValueError(f"{where}: confidence {point.confidence} is outside [0, 1]")
+    for place in point.candidates:
+        if not all(map(math.isfinite, (place.lat_deg, place.lon_deg, place.score, place.probability))):
+            raise ValueError(f"{where}: {place} holds a number that is not finite")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from tiny_bundle import write_tiny_bundle
@@ -153,3 +154,14 @@ def test_a_broken_model_is_listed_with_its_problem(source):
     (target / BUNDLE_JSON).write_text(json.dumps(content | {"schema": "vidtag-bundle/9"}))
     problems = {model.name: model.problem for model in list_models()}
     assert "vidtag-bundle/9" in problems["tiny"] and problems["flyover"] == ""
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir(),
+    lambda path: path.write_text("#" * (installed_models.MAX_CONFIG_BYTES + 1)),
+    lambda path: path.write_text("model = " + "[" * 10_000),
+], ids=["pipe", "device", "folder", "huge", "deep"])  # fmt: skip
+def test_what_is_no_configuration_is_refused_and_never_waited_for(machine, make):
+    make(machine / "work" / "vidtag.toml")
+    with pytest.raises(UsageError, match=r"vidtag\.toml"):
+        find_model()

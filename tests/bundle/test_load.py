@@ -66,6 +66,22 @@ def test_a_path_that_leaves_the_folder_is_refused(bundle_dir, spelling, verify):
         load_bundle(bundle_dir, verify)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 130, "x/" * 600 + "x", "x" * 10**6])
+def test_a_name_too_long_for_a_file_is_refused_in_few_words(bundle_dir, name):
+    relist(bundle_dir, files={name: hashlib.sha256(b"x").hexdigest()})
+    for verify in (True, False):
+        with pytest.raises(ModelError, match="no name that a file can have") as problem:
+            load_bundle(bundle_dir, verify)
+        assert len(str(problem.value)) < 600
+
+
+def test_an_error_lists_some_of_many_bad_files(bundle_dir):
+    relist(bundle_dir, files={f"{number}.bin": hashlib.sha256(b"x").hexdigest() for number in range(1000)})
+    with pytest.raises(ModelError, match=r"4\.bin: missing; and 997 more; install") as problem:
+        load_bundle(bundle_dir)
+    assert len(str(problem.value)) < 600
+
+
 def test_a_symbolic_link_out_of_the_folder_is_refused_and_one_inside_is_not(bundle_dir):
     outside = bundle_dir.parent / "outside.npy"
     (bundle_dir / GALLERY_FILE).rename(outside)

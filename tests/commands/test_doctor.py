@@ -80,7 +80,7 @@ def test_every_route_to_a_gpu_is_named_with_what_it_lacks(machine, monkeypatch):
     with fake_gpu(monkeypatch, "tensorrt_rtx", cuda=no_gpu):
         text, found = doctor().stdout, json.loads(doctor("--json").stdout)
     engines = {(engine["name"], engine["device"]): engine for engine in found["engines"]}
-    assert "install vidtag[gpu], which brings tensorrt" in engines["tensorrt", "cuda"]["reason"]
+    assert "install vidtag-geo[gpu], which brings tensorrt" in engines["tensorrt", "cuda"]["reason"]
     assert "check the NVIDIA driver" in engines["tensorrt_rtx", "cuda"]["reason"]
     assert engines["tensorrt_rtx", "cuda"]["builds_for"] == ["sm75", "sm86", "sm89", "sm120"]
     assert ("onnxruntime_tensorrt", "cuda") in engines
@@ -107,7 +107,7 @@ def test_a_missing_package_is_a_problem_and_names_the_extra(machine, monkeypatch
     done = doctor("--json")
     (problem,) = json.loads(done.stdout)["problems"]
     assert done.exit_code == 6
-    assert problem.startswith("faiss: ") and "vidtag[cpu]" in problem
+    assert problem.startswith("faiss: ") and "vidtag-geo[cpu]" in problem
 
 
 def test_no_onnxruntime_means_no_engine(machine, monkeypatch):
@@ -125,6 +125,29 @@ def test_two_wheels_of_one_module_are_a_problem(machine, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: both)
     problems = json.loads(doctor("--json").stdout)["problems"]
     assert any("overwrite each other" in problem for problem in problems)
+
+
+def test_the_namesake_on_pypi_is_a_warning(machine, monkeypatch):
+    """It has a command of the same name, so that whichever was installed last answers."""
+    import importlib.metadata
+
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "3.2" if name == "vidtag" else real(name))
+    done, found = doctor(), json.loads(doctor("--json").stdout)
+    assert "warning: the package vidtag 3.2 is installed too" in done.stdout
+    assert "pip uninstall vidtag, then install vidtag-geo again" in found["warnings"][0]
+    assert done.exit_code == 0
+
+
+def test_without_a_namesake_there_is_no_warning(machine, monkeypatch):
+    import importlib.metadata
+
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", dict)
+    assert json.loads(doctor("--json").stdout)["warnings"] == []
 
 
 def test_a_damaged_model_is_a_problem(machine):
@@ -156,3 +179,16 @@ def test_a_configuration_that_cannot_be_read_is_a_problem(machine):
     (problem,) = json.loads(done.stdout)["problems"]
     assert "vidtag.toml" in problem
     assert done.exit_code == 6
+
+
+def test_what_killed_runs_left_is_named_with_its_size(machine):
+    assert json.loads(doctor("--json").stdout)["leftovers"] == []
+    (machine / ".vidtag-0123456789abcdef.part").write_bytes(b"x" * 10)
+    half_gallery = machine / "home" / "cache" / "galleries" / ".vidtag-fedcba9876543210.part"
+    half_gallery.mkdir(parents=True)
+    (half_gallery / "embeddings.npy").write_bytes(b"x" * 3_000_000)
+    found = json.loads(doctor("--json").stdout)
+    sizes = {left["path"]: left["bytes"] for left in found["leftovers"]}
+    assert sizes == {str(machine / ".vidtag-0123456789abcdef.part"): 10, str(half_gallery): 3_000_000}
+    assert found["ok"]
+    assert f"{half_gallery}: 3.0 MB" in doctor().stdout

@@ -12,6 +12,7 @@ from synthetic_video import write_edited_video, write_video
 from tiny_bundle import write_tiny_bundle
 from tiny_geoclip_bundle import write_tiny_geoclip_bundle
 
+from vidtag_cli.__main__ import main
 from vidtag_cli.bundle.contract import Calibration
 
 
@@ -302,3 +303,73 @@ def test_values_that_are_none_are_wrong_usage_in_eval_too(vidtag, arguments):
     done = vidtag("eval", "clip.mp4", "--truth", "truth.csv", *arguments)
     assert done.returncode == 2
     assert arguments[0] in done.stderr
+
+
+def test_an_input_cut_short_is_said_and_strict_makes_it_an_error(vidtag, tmp_path, model):
+    clip = write_video(tmp_path / "cut.mkv", seconds=12.0)
+    os.truncate(clip, clip.stat().st_size // 2)
+    done = vidtag("locate", clip, "--model", model, "--json")
+    assert "cut.mkv: incomplete or damaged: " in done.stderr
+    assert json.loads(done.stdout)["inputs"][0]["completeness"]["complete"] is False
+    strict = vidtag("locate", clip, "--model", model, "--out", "t.gpx", "--strict")
+    assert (strict.returncode, strict.stdout) == (4, "")
+    assert "--strict" in strict.stderr
+    assert list(vidtag.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [("locate",), ("eval", "--truth", "t.csv"), ("bench",)])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nofile.mp4", "nofile.mp4: there is no such file"),
+        ("https://example.org/a.mp4", "https://example.org/a.mp4: only local files are read"),
+        ("rtsp://camera/1", "rtsp://camera/1: only local files are read"),
+    ],
+)
+def test_a_missing_video_is_said_before_a_model_is_asked_for(capsys, monkeypatch, command, name, said):
+    monkeypatch.delenv("VIDTAG_MODEL", raising=False)
+    assert main([command[0], name, *command[1:]]) == 3
+    assert capsys.readouterr().err.startswith(f"vidtag: error: {said}")
+
+
+def test_an_address_among_videos_fails_alone(vidtag, clip, model):
+    done = vidtag("locate", "https://example.org/a.mp4", clip, "--model", model, "--out-dir", "out")
+    assert done.returncode == 9
+    assert "only local files are read" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--out-dir", "--report"])
+def test_an_output_is_no_address(vidtag, clip, model, option):
+    done = vidtag("locate", clip, "--model", model, option, "s3://bucket/t.gpx")
+    assert done.returncode == 2
+    assert "s3://bucket/t.gpx: outputs are local files" in done.stderr
+    assert list(vidtag.folder.iterdir()) == []
+
+
+def test_the_folder_for_outputs_is_made_with_those_above_it(vidtag, clip, model):
+    assert vidtag("locate", clip, "--model", model, "--out-dir", "a/b").returncode == 0
+    assert len(list((vidtag.folder / "a" / "b").iterdir())) == 2
+    (vidtag.folder / "file").touch()
+    done = vidtag("locate", clip, "--model", model, "--out-dir", "file/b")
+    assert done.returncode == 5
+    assert "file/b: the folder cannot be made" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("clip.mp4", "track.gpx"), "track.gpx: there is no such file; if it is an output, give it with --out"),
+        (("clip.mp4", "--out", "folder"), "--out folder: this is a folder: give --out-dir folder"),
+    ],
+)
+def test_a_slip_with_outputs_is_said_before_any_work(capsys, monkeypatch, tmp_path, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    assert main(["locate", *arguments, "--model", "flyover"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_is_said_to_be_one_before_a_model_is_asked_for(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("VIDTAG_MODEL", raising=False)
+    assert main(["locate", str(tmp_path)]) == 3
+    assert "this is a folder: name the videos in it" in capsys.readouterr().err

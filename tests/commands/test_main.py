@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import typer
 
 from vidtag_cli import __main__ as program
 from vidtag_cli import errors
+from vidtag_cli.commands import console
 from vidtag_cli.commands.interruption import HANDLED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +76,7 @@ def test_the_exit_codes_are_those_that_were_published():
         "VideoError": 4,
         "OutputError": 5,
         "ModelError": 6,
+        "ResourceError": 6,
         "EvidenceError": 7,
     }
 
@@ -128,6 +132,82 @@ def test_a_message_cannot_colour_the_terminal(run, capsys):
     assert capsys.readouterr().err == "vidtag: error: \\x1b[31mred\\nvidtag: forged\n"
 
 
+def hostile_error():
+    error = errors.InputError("\x1b[2Ja\nvidtag: error: forged.mp4: broken")
+    error.add_note("\x1b]0;title\x07\nvidtag: error: forged by a note")
+    error.__cause__ = OSError(5, "Input/output error", "b\x9b\nforged by a cause")
+    return error
+
+
+@pytest.mark.parametrize("arguments", [(), ("--debug",)])
+def test_a_name_cannot_steer_the_terminal_by_any_way_to_it(run, capsys, arguments):
+    """By the message, by a note, by what led to it: with the traceback as without."""
+    assert run(raising(hostile_error()), *arguments) == 3
+    said = capsys.readouterr().err
+    assert all(character == "\n" or character.isprintable() for character in said)
+    assert not [line for line in said.splitlines() if line.lstrip().startswith(("forged", "vidtag: error: forged"))]
+    assert ("Traceback" in said, "note: \\x1b]0;title" in said) == ((True, True) if arguments else (False, False))
+
+
+def test_the_log_of_a_library_is_escaped_too(run, capsys):
+    def body(names):
+        console.set_verbosity()
+        logging.getLogger("library").warning("cannot read %s", "a\x1b[31m\nvidtag: error: forged")
+
+    run(body)
+    assert capsys.readouterr().err == "vidtag: WARNING: cannot read a\\x1b[31m\\nvidtag: error: forged\n"
+
+
+def test_wrong_usage_cannot_steer_the_terminal_either(run, capsys):
+    assert run(lambda names: None, "--no-such\x1b[31m\nvidtag: error: forged") == 2
+    said = capsys.readouterr().err
+    assert "\x1b" not in said and said.count("\n") == 4
+    assert said.splitlines()[-1].startswith("vidtag: error: No such option: --no-such\\x1b[31m\\x0avidtag")
+
+
+@pytest.mark.parametrize("arguments", [("",), ("name", ""), ("--limit=",), ("--", "")])
+def test_an_empty_argument_is_no_path(run, capsys, arguments):
+    """As a path it would be the working folder: ``--out-dir "$OUT"`` wrote there when the variable was not set."""
+    seen = []
+    assert run(seen.extend, *arguments) == 2
+    assert seen == []
+    assert "is empty: a variable of the shell may not be set" in capsys.readouterr().err
+
+
+def test_a_name_that_begins_with_a_dash_is_told_how_to_be_written(run, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-clip.mp4").touch()
+    assert run(lambda names: None, "-clip.mp4") == 2
+    assert "is written ./-clip.mp4" in capsys.readouterr().err
+
+
+def test_a_video_without_a_command_is_told_which(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("clip.mp4").touch()
+    assert program.main(["clip.mp4"]) == 2
+    assert "No such command 'clip.mp4'. To locate a video: vidtag locate clip.mp4" in capsys.readouterr().err
+
+
+def test_choices_are_said_on_one_line(capsys):
+    assert program.main(["models", "compile", "flyover"]) == 2
+    assert capsys.readouterr().err.endswith("Missing option '--engine'. Choose from: tensorrt, tensorrt_rtx\n")
+
+
+def test_the_end_of_a_damaged_file_is_no_wish_to_abort(run, capsys):
+    """Typer takes every EOFError for somebody who closes stdin: "Aborted!", and code 1 without a reason."""
+    assert run(raising(EOFError("No data left in file"))) == 1
+    said = capsys.readouterr().err
+    assert "unexpected EOFError: No data left in file" in said and "Aborted" not in said
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 3 GiB"), OSError(24, "Too many open files")])
+def test_what_ran_out_is_no_bug(run, capsys, error):
+    assert run(raising(error), "--json") == 6
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["kind"] == "ResourceError"
+    assert "bug" not in captured.err and captured.err.count("\n") == 1
+
+
 def test_a_closed_pipe_is_quiet(run, capfd):
     body = raising(BrokenPipeError(32, "Broken pipe"))
     real = os.dup(1)
@@ -181,6 +261,37 @@ def start(tmp_path, clean_up, **options):
         text=True,
         **options,
     )
+
+
+def test_a_signal_that_a_library_made_an_error_of_keeps_its_code(run, capsys):
+    """As the import of an extension module does with the exception that a signal raises in it."""
+
+    def body(names):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except SystemExit as signalled:
+            raise ImportError("initialization failed") from signalled
+
+    assert run(body, "--json") == 143
+    captured = capsys.readouterr()
+    assert captured.out == "" and "initialization" not in captured.err
+
+
+def test_a_signal_that_comes_where_none_can_be_raised_comes_again(run, capfd):
+    class Thing:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+
+    def body(names):
+        things = [Thing()]
+        things.clear()
+        for _ in range(50):
+            time.sleep(0.1)
+
+    assert run(body) == 143
+    assert capfd.readouterr().err == "vidtag: interrupted, cleaning up; once more to stop at once\n"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_a_changed_file_is_shown_and_ends_with_6(source):
     assert isinstance(done.exception, ModelError) and "tempgeo.onnx" in str(done.exception)
     assert "changed" in done.stdout
     as_json = models("verify", source, "--json")
+    assert "not as bundle.json describes it" in as_json.stderr  # who looks at stderr alone learns it too
     assert as_json.exit_code == 6
     assert as_json.stdout.count("\n") == 1
     assert json.loads(as_json.stdout)["ok"] is False

@@ -28,15 +28,15 @@ def clip(tmp_path_factory):
 def shell(tmp_path):
     """Run Python with arguments and redirections, in an empty folder."""
 
-    def run(redirections, *arguments, unbuffered=False):
+    def run(redirections, *arguments, unbuffered=False, encoding=""):
         environment = {
             **os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1" if unbuffered else "",
+            "PYTHONUNBUFFERED": "1" if unbuffered else "", "PYTHONIOENCODING": encoding,
         }  # fmt: skip
         (tmp_path / "work").mkdir(exist_ok=True)
         return subprocess.run(
             ["bash", "-c", f'"$@" {redirections}', "bash", sys.executable, *map(str, arguments)],
-            cwd=tmp_path / "work", env=environment, capture_output=True, text=True, check=False,
+            cwd=tmp_path / "work", env=environment, capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
 
     return run
@@ -59,8 +59,8 @@ def test_results_that_stdout_does_not_take_are_an_error(shell, model, clip, argu
     assert "standard output cannot be written: No space left" in line
 
 
-def test_an_error_keeps_its_code_when_stdout_is_full(shell):
-    done = shell(">/dev/full", "-m", "vidtag_cli", "locate", "a.mp4", "--model", "none-of-this-name", "--json")
+def test_an_error_keeps_its_code_when_stdout_is_full(shell, clip):
+    done = shell(">/dev/full", "-m", "vidtag_cli", "locate", clip, "--model", "none-of-this-name", "--json")
     assert done.returncode == 6
     (line,) = done.stderr.splitlines()
     assert "none-of-this-name" in line
@@ -75,8 +75,8 @@ def test_a_run_is_done_without_the_streams_it_may_not_have(shell, tmp_path, mode
 
 
 @pytest.mark.parametrize("redirections", ["2>&-", "2>/dev/full"])
-def test_an_error_that_cannot_be_said_keeps_its_code(shell, redirections):
-    arguments = ("-m", "vidtag_cli", "locate", "a.mp4", "--model", "none-of-this-name")
+def test_an_error_that_cannot_be_said_keeps_its_code(shell, clip, redirections):
+    arguments = ("-m", "vidtag_cli", "locate", clip, "--model", "none-of-this-name")
     assert shell(redirections, *arguments).returncode == 6
 
 
@@ -95,3 +95,24 @@ def test_no_file_gets_the_number_of_a_closed_stream(shell, tmp_path, redirection
     )
     assert shell(redirections, "-c", script).returncode == 0
     assert int((tmp_path / "work" / "file").read_text()) > 2
+
+
+ODD_NAME = "Straße 東京 \N{GRINNING FACE}.mp4"
+
+
+@pytest.mark.parametrize(("encoding", "command"), [
+    ("ascii", "table"), ("latin-1", "table"), ("ascii:strict", "missing"), ("ascii", "usage"),
+])  # fmt: skip
+def test_what_an_encoding_cannot_show_is_replaced(shell, tmp_path, model, clip, encoding, command):
+    """After the work was done, a table ended in an UnicodeEncodeError."""
+    odd = tmp_path / ODD_NAME
+    os.link(clip, odd)
+    arguments = {
+        "table": ("locate", odd, "--model", model),
+        "missing": ("locate", f"{odd} gone", "--model", model),
+        "usage": ("locate", f"--{ODD_NAME}"),
+    }[command]
+    done = shell("", "-m", "vidtag_cli", *arguments, encoding=encoding)
+    assert done.returncode == {"missing": 3, "usage": 2}.get(command, 0), done.stderr
+    assert "\\u6771\\u4eac" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import html
 import io
 import json
 import math
@@ -17,8 +18,9 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from vidtag_cli.track import TimeBasis, Track, TrackPoint
-from vidtag_cli.writers.formats import FORMATS, render_track, write_track
+from vidtag_cli.track import Candidate, TimeBasis, Track, TrackPoint
+from vidtag_cli.writers.formats import FORMATS, FormatOptions, render_track
+from vidtag_cli.writers.values import track_parts
 
 pyogrio = pytest.importorskip("pyogrio", reason="pyogrio reads the outputs with GDAL: pip install pyogrio")
 
@@ -33,8 +35,11 @@ HOSTILE_NAME = (
 # Six decimals of a degree on the ground, and half a unit in the last place.
 POSITION_TOLERANCE_DEG = 0.5e-6 + 1e-12
 
+POINT, LINE, POLYGON = 1, 2, 3
+"""Kinds of geometry in WKB."""
+
 START = datetime(2024, 5, 17, 9, 30, 5, 33_000, tzinfo=UTC)
-LAYERS = {"gpx": "track_points", "kml": "Estimates"}
+LAYERS = {"kml": "Estimates"}
 OPEN_OPTIONS = {"csv": {"X_POSSIBLE_NAMES": "lon", "Y_POSSIBLE_NAMES": "lat", "AUTODETECT_TYPE": "YES"}}
 
 
@@ -52,8 +57,12 @@ def track(latlons, name="clip.mp4", timed=True, **changes) -> Track:
 
 
 def long_track() -> Track:
-    turn = np.linspace(0.0, 40.0, 10_000)
+    turn = np.linspace(0.0, 40.0, 500)
     return track([(float(10.0 + 5.0 * math.sin(a)), float(20.0 + a)) for a in turn])
+
+
+def cut_at_each_frame(track_: Track) -> Track:
+    return replace(track_, points=tuple(replace(p, shot=number) for number, p in enumerate(track_.points)))
 
 
 TRACKS = {
@@ -65,6 +74,13 @@ TRACKS = {
     "no frame at all": track([]),
     "abstention in the middle": track([*PLAIN[:2], None, *PLAIN[2:]]),
     "abstentions around one point": track([PLAIN[0], None, PLAIN[1], None, *PLAIN[2:]], timed=False),
+    "alone between abstentions": track([PLAIN[0], PLAIN[1], None, PLAIN[2], None, PLAIN[3]]),
+    "alone between abstentions, no time": track([PLAIN[0], PLAIN[1], None, PLAIN[2], None, PLAIN[3]], timed=False),
+    "alone beyond 180": track([*FIJI[:3], FIJI[3], None]),
+    "alone beyond 180, no time": track([*FIJI[:3], FIJI[3], None], timed=False),
+    "every one alone": track([PLAIN[0], None, PLAIN[1], None, PLAIN[2]]),
+    "every one alone, no time": track([PLAIN[0], None, PLAIN[1], None, PLAIN[2]], timed=False),
+    "each shot has one frame": cut_at_each_frame(track(PLAIN)),
     "Fiji": track(FIJI),
     "Fiji without absolute time": track(FIJI, timed=False),
     "on the antimeridian": track([(0.0, 179.9), (0.0, -180.0), (0.1, -180.0), (0.1, 179.9)]),
@@ -78,7 +94,7 @@ TRACKS = {
     "radius 0": track(PLAIN, radius50_m=0.0, radius95_m=0.0, confidence=0.0),
     "radius of a hemisphere and of the Earth": track(PLAIN[:1], radius95_m=12_000_000.0),
     "radius of the Earth": track(PLAIN[:1], radius95_m=20_015_000.0),
-    "10,000 points": long_track(),
+    "500 points": long_track(),
 }
 
 
@@ -107,25 +123,73 @@ def kml_schema() -> etree.XMLSchema:
     return etree.XMLSchema(etree.parse(Path(fastkml.__file__).parent / "schema" / "kml22gx.xsd"))
 
 
+def write_track(track_: Track, path: Path) -> None:
+    path.write_bytes(rendered(track_, path.suffix.removeprefix(".")))
+
+
 @functools.cache
 def rendered(track_: Track, format_name: str) -> bytes:
     return render_track(track_, FORMATS[format_name])
 
 
 def gdal_points(path: Path, format_name: str) -> list[tuple[float, float]]:
-    """Return (lat, lon) of the point geometries that GDAL reads, None left out."""
+    """Return (lat, lon) of the point geometries that GDAL reads, in the order of frames, None left out."""
+    if format_name == "gpx":
+        rows = [row for layer in ("track_points", "waypoints") for row in gpx_points(path, layer)]
+        return [latlon for _, latlon in sorted(rows)]
     if LAYERS.get(format_name) is not None and LAYERS[format_name] not in pyogrio.list_layers(path)[:, 0]:
         return []
     _, _, geometries, _ = pyogrio.raw.read(path, layer=LAYERS.get(format_name), **OPEN_OPTIONS.get(format_name, {}))
     return [lat_lon_of_wkb(wkb) for wkb in geometries if wkb is not None] if geometries is not None else []
 
 
+def gpx_points(path: Path, layer: str) -> list[tuple[int, tuple[float, float]]]:
+    if layer not in pyogrio.list_layers(path)[:, 0]:
+        return []
+    info, _, geometries, fields = pyogrio.raw.read(path, layer=layer)
+    if not len(geometries):
+        return []
+    frames = fields[info["fields"].tolist().index("vidtag_frame")]
+    return [(int(frame), lat_lon_of_wkb(wkb)) for frame, wkb in zip(frames, geometries, strict=True)]
+
+
 def lat_lon_of_wkb(wkb: bytes) -> tuple[float, float]:
     order = "<" if wkb[0] == 1 else ">"
     (kind,) = struct.unpack_from(f"{order}I", wkb, 1)
-    assert kind % 1000 == 1 or kind & 0xFF == 1, f"not a point: {kind}"
+    assert flat_kind(kind) == POINT, f"not a point: {kind}"
     lon, lat = struct.unpack_from(f"{order}2d", wkb, 5)
     return lat, lon
+
+
+def flat_kind(kind: int) -> int:
+    """Return the kind of a geometry without its marks of a third dimension, ISO's and the older one."""
+    return (kind & 0x1FFFFFFF) % 1000
+
+
+def check_wkb(wkb: bytes, at: int = 0) -> int:
+    """Return where a geometry ends; fail where it holds a line of one position or a collection of nothing.
+
+    GEOS, and with it geopandas and PostGIS, refuses such a line; GDAL itself does not look.
+    """
+    order = "<" if wkb[at] == 1 else ">"
+    (kind,) = struct.unpack_from(f"{order}I", wkb, at + 1)
+    dimensions = 3 if kind >= 1000 else 2
+    at += 5
+    if flat_kind(kind) == POINT:
+        return at + 8 * dimensions
+    (count,) = struct.unpack_from(f"{order}I", wkb, at)
+    at += 4
+    assert count >= (2 if flat_kind(kind) == LINE else 1), f"geometry of kind {kind} with {count} parts"
+    if flat_kind(kind) == LINE:
+        return at + 8 * dimensions * count
+    for _ in range(count):
+        if flat_kind(kind) == POLYGON:
+            (vertices,) = struct.unpack_from(f"{order}I", wkb, at)
+            assert vertices >= 4
+            at += 4 + 8 * dimensions * vertices
+        else:
+            at = check_wkb(wkb, at)
+    return at
 
 
 def line_count_of_wkb(wkb: bytes) -> int:
@@ -144,6 +208,32 @@ def test_gdal_reads_every_estimate_at_its_place(any_track, format_name, tmp_path
         assert abs(lat - true_lat) <= POSITION_TOLERANCE_DEG
         assert abs((lon - true_lon + 180.0) % 360.0 - 180.0) <= POSITION_TOLERANCE_DEG
         assert -180.0 <= lon < 180.0
+
+
+@pytest.mark.parametrize(("format_name", "shape"), [*((name, "point") for name in FORMATS), ("geojson", "line")])
+def test_every_layer_holds_only_geometries_that_readers_accept(any_track, format_name, shape, tmp_path):
+    path = tmp_path / f"track{FORMATS[format_name].suffixes[0]}"
+    path.write_bytes(render_track(any_track, FORMATS[format_name], FormatOptions(shape)))
+    has_line = any(part.is_line for part in track_parts(any_track))
+    for layer in pyogrio.list_layers(path)[:, 0]:
+        _, _, geometries, _ = pyogrio.raw.read(path, layer=layer, **OPEN_OPTIONS.get(format_name, {}))
+        is_bare_trk = format_name == "gpx" and layer == "tracks" and not has_line
+        for wkb in geometries if geometries is not None and not is_bare_trk else []:
+            assert wkb is None or check_wkb(wkb) == len(wkb)
+
+
+def test_isolated_estimates_are_waypoints_and_points_and_no_lines():
+    gpx = etree.fromstring(rendered(TRACKS["alone between abstentions"], "gpx"))
+    names = {"g": "http://www.topografix.com/GPX/1/1"}
+    assert [element.findtext("g:name", namespaces=names) for element in gpx.iterfind("g:wpt", names)] == [
+        "frame 3",
+        "frame 5",
+    ]
+    assert [len(segment.findall("g:trkpt", names)) for segment in gpx.iterfind(".//g:trkseg", names)] == [2]
+    for name in ("every one alone", "every one alone, no time", "every frame abstained"):
+        kml = rendered(TRACKS[name], "kml").decode()
+        assert kml.count("<Point>") == len(TRACKS[name].located())
+        assert "MultiTrack" not in kml and "LineString" not in kml and "<name>Track</name>" not in kml
 
 
 def test_equal_tracks_give_equal_bytes(any_track, format_name):
@@ -183,6 +273,10 @@ def test_the_limits_travel_with_the_track(any_track, format_name):
 @pytest.mark.parametrize(
     "changes",
     [{"lat_deg": 91.0}, {"lon_deg": 180.0}, {"lat_deg": math.nan}, {"radius95_m": -1.0}, {"radius95_m": math.inf}]
+    + [{"radius50_m": math.nan}, {"radius95_m": math.nan}, {"radius50_m": -math.inf}]
+    + [{"status": "abstained", "lat_deg": None, "lon_deg": None, "radius95_m": math.nan}]
+    + [{"status": "abstained", "lat_deg": None, "lon_deg": None, "confidence": math.inf}]
+    + [{"candidates": (Candidate(1.0, 2.0, math.nan, 0.5),)}, {"candidates": (Candidate(math.inf, 2.0, 0.5, 0.5),)}]
     + [{"confidence": 1.5}, {"confidence": math.nan}, {"media_time_s": 0.0}, {"media_time_s": math.nan}],
     ids=str,
 )
@@ -289,8 +383,60 @@ def test_geojson_is_strict_json(any_track):
         raise AssertionError(f"{constant} is no JSON")
 
     for shape in ("point", "line"):
-        content = render_track(any_track, FORMATS["geojson"], shape)
+        content = render_track(any_track, FORMATS["geojson"], FormatOptions(shape))
         document = json.loads(content, parse_constant=refuse)
         assert document["type"] == "FeatureCollection"
         assert "crs" not in document
         assert ("bbox" in document) == bool(any_track.located())
+
+
+def test_a_line_loses_no_position_and_its_box_is_that_of_its_vertices(any_track):
+    document = json.loads(render_track(any_track, FORMATS["geojson"], FormatOptions("line")))
+    (feature,) = document["features"]
+    lines = feature["geometry"]["coordinates"] if feature["geometry"] else []
+    beside = feature["properties"]["coordinateProperties"]
+    frames = [frame for row in beside["frame"] for frame in row]
+    positions = [tuple(position) for line in lines for position in line]
+    at_frame = {f: position for f, position in zip(frames, positions, strict=True) if f is not None}
+    assert sorted(at_frame) == [p.frame_index for p in any_track.located()]
+    for p in any_track.located():
+        lon, lat = at_frame[p.frame_index]
+        assert abs(lat - p.lat_deg) <= POSITION_TOLERANCE_DEG
+        assert abs((lon - p.lon_deg + 180.0) % 360.0 - 180.0) <= POSITION_TOLERANCE_DEG
+    radii = {
+        f: r for f, r in zip(frames, [r for row in beside["radius50_m"] for r in row], strict=True) if f is not None
+    }
+    assert radii == {p.frame_index: p.radius50_m for p in any_track.located()}
+    if not positions:
+        return
+    west, south, east, north = document["bbox"]
+    assert (south, north) == (min(lat for _, lat in positions), max(lat for _, lat in positions))
+    lons = [(lon - west) % 360.0 for lon, lat in positions if abs(lat) < 90.0]
+    assert not lons or max(lons) == pytest.approx((east - west) % 360.0, abs=1e-9)
+
+
+def test_gdal_types_the_values_of_kml(tmp_path):
+    write_track(TRACKS["plain"], tmp_path / "track.kml")
+    info = pyogrio.read_info(tmp_path / "track.kml", layer="Estimates")
+    types = dict(zip(info["fields"].tolist(), info["dtypes"].tolist(), strict=True))
+    assert (types["frame"], types["shot"]) == ("int32", "int32")
+    assert {types[name] for name in ("media_time_s", "radius50_m", "radius95_m", "confidence")} == {"float64"}
+
+
+def test_a_hostile_name_is_text_where_a_viewer_takes_it_for_html():
+    name = "<img src=x onerror=alert(1)> &lt;b&gt; Tom & Jerry &copy"
+    kml = etree.fromstring(rendered(replace(TRACKS["plain"], name=name), "kml"))
+    shown = kml.findtext(".//{*}Document/{*}name")
+    assert "<" not in shown and "Tom & Jerry" in shown
+    assert html.unescape(shown) == name
+
+
+def test_gdal_and_csv_hold_every_frame_where_abstentions_are_asked_for(any_track, tmp_path):
+    content = render_track(any_track, FORMATS["csv"], FormatOptions(csv_abstained=True))
+    rows = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+    assert [int(row["frame"]) for row in rows] == [p.frame_index for p in any_track.points]
+    for row, p in zip(rows, any_track.points, strict=True):
+        assert (row["status"], row["abstain_reason"]) == (p.status, p.abstain_reason or "")
+        assert (row["lat"] == "") == (row["lon"] == "") == (p.status != "ok")
+    (tmp_path / "track.csv").write_bytes(content)
+    assert len(gdal_points(tmp_path / "track.csv", "csv")) == len(any_track.located())

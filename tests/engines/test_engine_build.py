@@ -23,7 +23,7 @@ from vidtag_cli.engines.tensorrt_library import import_tensorrt
 from vidtag_cli.errors import ModelError
 
 HAS_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
-needs_rtx = pytest.mark.skipif(not HAS_RTX, reason="tensorrt-rtx is not installed: pip install vidtag[rtx]")
+needs_rtx = pytest.mark.skipif(not HAS_RTX, reason="tensorrt-rtx is not installed: pip install vidtag-geo[rtx]")
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=needs_rtx)])

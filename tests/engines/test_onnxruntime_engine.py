@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from fake_tensorrt import fake_gpu
 from onnx import TensorProto, helper
-from tiny_bundle import example_inputs, reference, write_tiny_bundle
+from tiny_bundle import example_inputs, graph_model, reference, write_tiny_bundle
 
 from vidtag_cli.bundle import load_bundle
 from vidtag_cli.engines import onnxruntime_engine
@@ -141,7 +141,7 @@ def use(monkeypatch, fake):
 
 def test_a_provider_that_did_not_load_is_an_error_and_no_fall_back(graph, monkeypatch):
     use(monkeypatch, FakeOnnxRuntime(loaded=["CPUExecutionProvider"]))
-    with pytest.raises(ModelError, match=r"could not load CUDAExecutionProvider.*vidtag\[gpu\]"):
+    with pytest.raises(ModelError, match=r"could not load CUDAExecutionProvider.*vidtag-geo\[gpu\]"):
         OnnxRuntimeEngine(graph, "cuda")
 
 
@@ -272,7 +272,7 @@ def test_tensorrt_through_onnxruntime_needs_the_package_tensorrt(graph, monkeypa
     use(monkeypatch, FakeOnnxRuntime(ALL_PROVIDERS))
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     import_tensorrt.cache_clear()
-    with pytest.raises(ModelError, match=r"its TensorRT provider needs the libraries.*install vidtag\[gpu\]"):
+    with pytest.raises(ModelError, match=r"its TensorRT provider needs the libraries.*install vidtag-geo\[gpu\]"):
         OnnxRuntimeEngine(graph, "cuda", with_tensorrt=True)
 
 
@@ -284,14 +284,14 @@ def test_tensorrt_does_not_run_on_the_cpu(graph):
 def test_a_cpu_wheel_asked_for_cuda_names_the_package_to_install(graph):
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has the CUDA provider")
-    with pytest.raises(ModelError, match=r"has no CUDAExecutionProvider.*install vidtag\[gpu\]"):
+    with pytest.raises(ModelError, match=r"has no CUDAExecutionProvider.*install vidtag-geo\[gpu\]"):
         OnnxRuntimeEngine(graph, "cuda")
-    assert "vidtag[gpu]" in probe_device("cuda")
+    assert "vidtag-geo[gpu]" in probe_device("cuda")
 
 
 def test_a_missing_package_is_an_error_that_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert "install vidtag[cpu]" in probe_device("cpu")
+    assert "install vidtag-geo[cpu]" in probe_device("cpu")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", "", "cpu:0"])
@@ -324,7 +324,7 @@ def test_a_failure_while_running_names_graph_device_and_shapes(graph):
     values[0].name = "frame_features"
     refined = helper.make_tensor_value_info("refined_features", TensorProto.FLOAT, ["B", "T", 6])
     values[1].name = "frame_embedding"
-    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [1, 1, 4])
+    shape = helper.make_tensor("shape", TensorProto.INT64, [3], [0, 0, 4])
     nodes = [
         helper.make_node("Identity", ["frame_features"], ["refined_features"]),
         helper.make_node("Reshape", ["frame_features", "shape"], ["frame_embedding"]),
@@ -359,3 +359,62 @@ def test_large_batches_do_not_change_small_ones(graph):
     alone = engine.run({"frame_features": inputs["frame_features"][7:8]})["frame_embedding"]
     # Another batch size may sum in another order: float32 rounding of sums over 6 features.
     np.testing.assert_allclose(together[7:8], alone, rtol=1e-5, atol=1e-6)
+
+
+def changed_graph(tmp_path, change):
+    """The small temporal graph with something else in its file, and the contract of the true one."""
+    graph = load_bundle(write_tiny_bundle(tmp_path)).graphs["tempgeo"]
+    model = graph_model("tempgeo")
+    change(model.graph)
+    graph.path.write_bytes(model.SerializeToString())
+    return graph
+
+
+def set_dimension(value, axis, size):
+    dimension = value.type.tensor_type.shape.dim[axis]
+    dimension.Clear()
+    if size:
+        dimension.dim_value = size
+
+
+def set_width(initializer, width):
+    array = np.ones((initializer.dims[0], width), np.float32)
+    initializer.CopyFrom(onnx.numpy_helper.from_array(array, initializer.name))
+
+
+def widen(name, width):
+    """Compute with weights of another width, and state the promised shapes all the same."""
+    return lambda graph: set_width(next(i for i in graph.initializer if i.name == name), width)
+
+
+def hide_the_width(graph):
+    set_dimension(graph.output[1], 2, None)
+    widen("frame", 7)(graph)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda g: set_dimension(g.input[0], 0, 1), r"inputs: frame_features has the shape \[1, 'T', 6\]"),
+        (lambda g: set_dimension(g.input[0], 1, 8), r"inputs: frame_features has the shape \['B', 8, 6\]"),
+        (hide_the_width, r"outputs: frame_embedding has the shape \['B', 'T', 7\]"),
+        (lambda g: setattr(g.input[0].type.tensor_type, "elem_type", 11), r"tempgeo\.onnx"),
+        (lambda g: setattr(g.output[0], "name", "mixed"), r"outputs \(name, dtype, dimensions\)"),
+    ],
+)
+def test_a_graph_that_states_something_else_is_refused_with_its_file(tmp_path, change, message):
+    with pytest.raises(ModelError, match=message):
+        OnnxRuntimeEngine(changed_graph(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (widen("frame", 7), r"tempgeo: output frame_embedding: expected shape \(B, T, 4\)"),
+        (widen("time", 9), r"tempgeo: onnxruntime failed on cpu"),
+    ],
+)
+def test_a_graph_that_computes_something_else_is_refused_when_it_runs(tmp_path, change, message):
+    engine = OnnxRuntimeEngine(changed_graph(tmp_path, change))
+    with pytest.raises(ModelError, match=message):
+        engine.run({"frame_features": np.ones((1, 2, 6), np.float32)})

@@ -31,20 +31,22 @@ def no_caches():
         cache.cache_clear()
 
 
-@pytest.mark.parametrize(("name", "extra"), [("tensorrt", r"vidtag\[gpu\]"), ("tensorrt_rtx", r"vidtag\[rtx\]")])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("tensorrt", r"vidtag-geo\[gpu\]"), ("tensorrt_rtx", r"vidtag-geo\[rtx\]")]
+)
 def test_a_missing_runner_is_an_error_that_names_the_package(graph, monkeypatch, no_caches, name, extra):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ModelError, match=rf"{name} cannot be imported .*: install {extra}"):
         open_engine(graph, name, "cuda")
     reasons = {status.name: status.reason for status in available_engines()}
-    assert name in reasons[name] and "install vidtag[" in reasons[name]
+    assert name in reasons[name] and "install vidtag-geo[" in reasons[name]
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])
 def test_a_missing_cuda_package_is_an_error_that_names_it(graph, monkeypatch, no_caches, name):
     with fake_gpu(monkeypatch, name), monkeypatch.context() as hidden:
         hidden.setitem(sys.modules, "cuda.bindings.runtime", None)
-        with pytest.raises(ModelError, match=r"install cuda-bindings, part of vidtag\[gpu\] and vidtag\[rtx\]"):
+        with pytest.raises(ModelError, match=r"install cuda-bindings, part of vidtag-geo\[gpu\] and vidtag-geo\[rtx\]"):
             open_engine(graph, name)
 
 
@@ -82,7 +84,7 @@ def test_a_gpu_that_rtx_has_no_target_for_is_sent_to_tensorrt(graph, monkeypatch
     hopper = FakeCudaRuntime("NVIDIA H100", (9, 0))
     with fake_gpu(monkeypatch, "tensorrt_rtx", cuda=hopper):
         with pytest.raises(
-            ModelError, match=r"NVIDIA H100: .* not for sm90: use --engine tensorrt \(install vidtag\[gp"
+            ModelError, match=r"NVIDIA H100: .* not for sm90: use --engine tensorrt \(install vidtag-geo\[gp"
         ):
             open_engine(graph, "tensorrt_rtx")
         (status,) = (status for status in available_engines() if status.name == "tensorrt_rtx")

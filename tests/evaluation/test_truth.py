@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.evaluation.truth import Truth, positions_at, read_truth
 from vidtag_cli.geo.sphere import haversine_km
 
-MEDIA = Path(__file__).parents[2].parent / "shared" / "media"
 START = datetime(2024, 5, 17, 9, 30, tzinfo=UTC)
 GPX_HEAD = '<gpx xmlns="http://www.topografix.com/GPX/1/1" version="1.1" creator="t">\n<trk><trkseg>\n'
 GPX_TAIL = "</trkseg></trk></gpx>"
@@ -251,11 +249,8 @@ REAL = [
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_real_tracks_are_read_and_followed(name):
-    path = MEDIA / name
-    if not path.exists():
-        pytest.skip(f"real track not here: {path}")
-    truth = read_truth(path)
+def test_real_tracks_are_read_and_followed(media, name):
+    truth = read_truth(media / name)
     assert truth.clock == "utc"
     offsets_s = truth.instants - truth.instants[0]
     found = positions_at(truth, offsets_s, first_fix_at_s=0.0)

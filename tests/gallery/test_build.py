@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidtag_cli.errors import ModelError, OutputError
+from vidtag_cli.files import exclusive_lock
+from vidtag_cli.gallery import build as build_module
 from vidtag_cli.gallery.build import (
     cached_gallery,
     embed_coordinates,
@@ -166,3 +169,73 @@ def test_a_cache_that_cannot_be_made_says_what_to_set(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.raises(OutputError, match="XDG_CACHE_HOME"):
         cached_gallery(equal_area_grid(2000.0), embed_sphere, origin, wraps=True)
+
+
+def test_the_first_use_says_what_takes_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: GalleryOrigin, embed_sphere: Embed
+) -> None:
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path))
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(build_module.time, "monotonic", lambda: next(clock))
+    grid = equal_area_grid(200.0)
+    lines: list[str] = []
+    shown: list[tuple[int, int]] = []
+    options = {"wraps": True, "progress": lambda *share: shown.append(share), "say": lines.append}
+    cached_gallery(grid, embed_sphere, origin, **options)
+    # The second block of 4,096 ends after 4 s, at which time the estimate is told, and told once.
+    left_s = 4.0 * (len(grid) - 8192) / 8192
+    assert lines == [
+        f"toy: embedding its {len(grid):,} places, which is done once and kept in the cache",
+        f"toy: about {left_s:.0f} s left",
+    ]
+    assert shown[-1] == (len(grid), len(grid)) and len(shown) > 2
+    cached_gallery(grid, embed_sphere, origin, **options)
+    assert len(lines) == 2
+
+
+def test_a_second_process_waits_for_the_first_and_embeds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: GalleryOrigin, embed_sphere: Embed
+) -> None:
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path))
+    grid = equal_area_grid(2000.0)
+    path = cached_gallery(grid, embed_sphere, origin, wraps=True).path
+    path.rename(tmp_path / "aside")
+    lines: list[str] = []
+    lock = exclusive_lock(path.parent / f".{path.name}.lock")
+    lock.__enter__()
+
+    def the_first_ends(line: str) -> None:
+        lines.append(line)
+        (tmp_path / "aside").rename(path)
+        lock.__exit__(None, None, None)
+
+    def embed_nothing(latlon_deg: np.ndarray) -> np.ndarray:
+        raise AssertionError("embedded again")
+
+    assert cached_gallery(grid, embed_nothing, origin, wraps=True, say=the_first_ends).points == len(grid)
+    assert lines == ["toy: another vidtag is embedding the places of this model: waiting for it"]
+
+
+def test_without_locks_the_places_are_embedded_all_the_same_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: GalleryOrigin, embed_sphere: Embed
+) -> None:
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path))
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(build_module, "exclusive_lock", no_locks)
+    lines: list[str] = []
+    cached_gallery(equal_area_grid(2000.0), embed_sphere, origin, wraps=True, say=lines.append)
+    assert "cannot be locked (No locks available)" in lines[0] and "embedding its" in lines[1]
+
+
+@pytest.mark.parametrize("area", [0.0, -1.0, np.nan, np.inf, 6e8, 5e-324])
+def test_an_area_that_is_none_is_refused_before_hours_of_embedding(build, embed_sphere: Embed, area: float) -> None:
+    def embed_nothing(latlon_deg: np.ndarray) -> np.ndarray:
+        raise AssertionError("embedded")
+
+    points = np.array([[1.0, 2.0], [3.0, 4.0]])
+    for areas in (area, np.array([1.0, area])):
+        with pytest.raises(ModelError, match="an area is not between"):
+            build(points, embed_nothing, wraps=True, cell_area_km2=areas)

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_media import RealMedia
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.gallery.point_files import read_points
-
-MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 
 GPX_START = '<?xml version="1.0"?>\n<gpx version="1.1" creator="t" xmlns="http://www.topografix.com/GPX/1/1">\n'
 
@@ -111,10 +110,7 @@ def test_a_gpx_that_grows_without_end_is_refused(tmp_path: Path) -> None:
         read_points(write(tmp_path, "a.gpx", bomb))
 
 
-def test_a_real_track() -> None:
-    path = MEDIA / "tracks" / "comma2k19_i280_20hz.gpx"
-    if not path.exists():
-        pytest.skip("the shared media folder is not here")
-    points = read_points(path).latlon_deg
+def test_a_real_track(media: RealMedia) -> None:
+    points = read_points(media / "tracks/comma2k19_i280_20hz.gpx").latlon_deg
     assert points.shape == (1200, 2)
     assert points[0] == pytest.approx([37.7210000, -122.4722991])

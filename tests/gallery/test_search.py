@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery import posterior, search
 from vidtag_cli.gallery.posterior import (
@@ -16,7 +18,7 @@ from vidtag_cli.gallery.posterior import (
     summarize_posterior,
 )
 from vidtag_cli.gallery.search import search_gallery
-from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.gallery.store import Gallery, open_gallery
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.sphere import haversine_km
 
@@ -120,8 +122,69 @@ def test_a_point_at_the_seam_is_found_from_both_sides_and_once(
 def test_queries_that_do_not_fit_are_refused(gallery: Gallery) -> None:
     with pytest.raises(ModelError, match="width"):
         search_gallery(gallery, np.zeros((1, 7), np.float32), 1)
-    with pytest.raises(ModelError, match="finite"):
-        summarize_posterior(gallery, np.full((1, 48), np.nan, np.float32), SCALE)
+
+
+SEARCHES = {
+    "search": lambda gallery, queries: search_gallery(gallery, queries, 3),
+    "posterior": lambda gallery, queries: summarize_posterior(gallery, queries, SCALE),
+    "one pass": lambda gallery, queries: search_with_posterior(gallery, queries, 3, SCALE),
+}
+
+
+@pytest.mark.parametrize("ask", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 1e30], ids=str)
+def test_a_query_that_points_nowhere_is_refused_with_its_number(gallery: Gallery, ask, value: float) -> None:
+    queries = gallery.embeddings[:5].astype(np.float32)
+    queries[3] = value
+    with pytest.raises(ModelError, match="the embedding of frame 3 of 5"):
+        ask(gallery, queries)
+    queries[3] = 0.0
+    queries[3, 7] = value
+    with pytest.raises(ModelError, match="the embedding of frame 3 of 5"):
+        ask(gallery, queries)
+
+
+def with_row(gallery: Gallery, row: int, values: np.ndarray) -> Gallery:
+    """The gallery with another row in its file and the note made to fit, as one who means harm would do it."""
+    embeddings = np.array(gallery.embeddings)
+    embeddings[row] = values
+    file, note = gallery.path / "embeddings.npy", gallery.path / "gallery.json"
+    file.unlink()  # the gallery has the earlier one mapped
+    np.save(file, embeddings)
+    content = json.loads(note.read_text())
+    content["files"][file.name]["sha256"] = sha256_of(file)
+    note.write_text(json.dumps(content))
+    return open_gallery(gallery.path, gallery.contract.origin.location_encoder_sha256, verify=True)
+
+
+def one_entry(value: float) -> np.ndarray:
+    return np.eye(1, 48, 5)[0] * value
+
+
+@pytest.mark.parametrize("ask", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize(
+    "values",
+    [np.full(48, np.nan), np.full(48, np.inf), np.zeros(48), one_entry(np.nan), one_entry(1.02), one_entry(0.98)],
+    ids=["NaN", "infinity", "zeros", "one NaN", "too long", "too short"],
+)
+def test_a_row_that_is_no_unit_vector_is_refused_with_its_number(
+    memory: str, gallery: Gallery, queries: np.ndarray, ask, values: np.ndarray
+) -> None:
+    for row in (0, 777, len(gallery.embeddings) - 1):  # the last one is a second longitude
+        odd = with_row(gallery, row, values)
+        for _ in range(2):  # not only the first time
+            with pytest.raises(ModelError, match=rf"embeddings\.npy: row {row} has the length"):
+                ask(odd, queries)
+
+
+def test_a_row_is_checked_once(memory: str, gallery: Gallery, queries: np.ndarray, monkeypatch) -> None:
+    rows = []
+    first_odd_row = search.first_odd_row
+    monkeypatch.setattr(search, "first_odd_row", lambda block: rows.append(len(block)) or first_odd_row(block))
+    for _ in range(2):
+        search_with_posterior(gallery, queries, 3, SCALE)
+        search_gallery(gallery, queries, 3)
+    assert sum(rows) < 2 * len(gallery.embeddings)
 
 
 def test_the_posterior_is_brute_force(memory: str, gallery: Gallery, queries: np.ndarray) -> None:

@@ -61,7 +61,7 @@ def test_another_encoders_gallery_is_refused(gallery: Gallery) -> None:
         ({"rows": 10**9}, "promises"),
         ({"surprise": 1}, "surprise"),
         ({"cell_area_km2": None}, "cell_area_km2.npy"),
-        ({"cell_area_km2": -4.0}, "positive"),
+        ({"cell_area_km2": -4.0}, "cell_area_km2: expected a number from"),
         ({"files": {}}, "does not list"),
         ({"files": {"../../etc/passwd": {"bytes": 1, "sha256": ""}}}, "no file of a gallery"),
     ],
@@ -99,7 +99,7 @@ def test_pickled_arrays_are_refused(gallery: Gallery) -> None:
     note = json.loads((gallery.path / "gallery.json").read_text())
     note["files"]["coordinates.npy"]["bytes"] = file.stat().st_size
     edit_note(gallery, files=note["files"])
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match=r"coordinates\.npy: "):
         open_gallery(gallery.path, ENCODER_SHA256)
 
 

@@ -108,3 +108,8 @@ def test_boxes_that_make_no_grid_are_refused(arguments: tuple[float, ...]) -> No
 def test_box_area_of_the_whole_sphere() -> None:
     assert box_area_km2(-90.0, -180.0, 90.0, 180.0) == pytest.approx(4.0 * math.pi * EARTH_RADIUS_KM**2)
     assert box_area_km2(-20.0, 175.0, -10.0, -175.0) == pytest.approx(box_area_km2(-20.0, 0.0, -10.0, 10.0))
+
+
+def test_a_spacing_that_is_a_slip_is_refused_before_any_work():
+    with pytest.raises(ValueError, match=r"1e-05 km would give 8e\+13 points"):
+        equal_area_grid(1e-5, 48.0, 2.0, 49.0, 3.0)

@@ -51,6 +51,9 @@ def test_measured_paths_are_read_beside_the_frames(tmp_path):
     ({}, PATH_TABLES, "path_max_speed_km_h must be a number above 0"),
     (PATH_NUMBERS, PATH_TABLES | {"path_radius50_km": [9.0, 9.0]}, "path_radius50_km: a 50 % radius must lie between"),
     (PATH_NUMBERS, PATH_TABLES | {"path_doubt_edges": [0.5, 0.4]}, "path_doubt_edges: rising edges"),
+    (PATH_NUMBERS, {"path_doubt_edges": [0.5, 0.4], "path_radius50_km": [1.0] * 3, "path_radius95_km": [3.0] * 3},
+     "path_doubt_edges: rising edges"),
+    (PATH_NUMBERS, PATH_TABLES | {"path_radius50_km": [1.0, 9.0]}, "path_radius50_km: a 50 % radius must lie between"),
 ])  # fmt: skip
 def test_half_a_measured_path_is_refused(tmp_path, numbers, tables, message):
     with pytest.raises(ModelError, match=message):
@@ -76,8 +79,16 @@ def test_a_number_that_is_no_limit_is_refused(tmp_path, value):
     parameters = {**bundle.calibration.parameters, "max_domain_distance": value}
     calibration = dataclasses.replace(bundle.calibration, parameters=parameters)
     contract = dataclasses.replace(bundle.contract, calibration=calibration)
-    with pytest.raises(ModelError, match="max_domain_distance must be a number above 0"):
+    with pytest.raises(ModelError, match="max_domain_distance"):
         read_rule(dataclasses.replace(bundle, contract=contract))
+
+
+def test_among_other_places_no_radius_holds_and_everything_else_does():
+    table = RadiusTable((), (1.0,), (2.0,))
+    frames = UncertaintyRule(20.0, 0.5, 1.0, 500.0, 1000.0, table)
+    assert frames.among_other_places() == UncertaintyRule(20.0, 0.5, 1.0, 500.0, 1000.0, None)
+    path = UncertaintyRule(20.0, 0.5, 1.0, 500.0, 1000.0, table, MeasuredPath(90.0, 25.0, 14.0, table))
+    assert path.among_other_places().path == MeasuredPath(90.0, 25.0, 14.0, None)
 
 
 def test_without_measurements_only_the_models_own_scale_is_left(tmp_path):

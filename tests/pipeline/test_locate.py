@@ -1,20 +1,33 @@
 """The central loop: every estimate is of its own frame, and of numbers that are numbers."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_bundle import EMBEDDING_DIM, FEATURE_DIM, FRAME_SIZE_PX, write_tiny_bundle
 
 from vidtag_cli.engines.tensors import check_outputs
-from vidtag_cli.errors import ModelError
+from vidtag_cli.errors import ModelError, VideoError
 from vidtag_cli.pipeline import locate
-from vidtag_cli.pipeline.locate import FRAMES_SEARCHED_AT_ONCE, LocateOptions, embed_frames, locate_video, run_windows
+from vidtag_cli.pipeline.limitations import ONE_SHOT
+from vidtag_cli.pipeline.locate import (
+    FRAMES_SEARCHED_AT_ONCE,
+    LocateOptions,
+    embed_frames,
+    locate_video,
+    open_decoder,
+    run_windows,
+    sampling_rate_fps,
+    single_frames,
+)
 from vidtag_cli.pipeline.session import open_session
 from vidtag_cli.pipeline.uncertainty import unit_rows
 from vidtag_cli.pipeline.windows import EncodedFrames, gather_frames
+from vidtag_cli.track import TimeBasis
 from vidtag_cli.video.batches import FrameFacts
 from vidtag_cli.video.decode import Frame
+from vidtag_cli.video.decode_report import DecodeReport
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +56,7 @@ class Decoder:
     """Stands for a decoder: so many frames a second apart, whose pixels differ the more the higher their number."""
 
     errors = ()
+    report = DecodeReport(0, 0, None, None, ())
 
     def __init__(self, frames):
         self._frames = frames
@@ -73,8 +87,7 @@ def test_every_estimate_is_of_its_own_frame_however_many_searches_there_are(sess
         return estimate(session, embedded, top_k)
 
     monkeypatch.setattr(locate, "estimate_points", spy)
-    video = dataclasses.make_dataclass("Video", ["path"])(type("Path", (), {"name": "clip.mp4"})())
-    points = locate_video(video, session, LocateOptions()).track.points
+    points = locate_video(VIDEO, session, LocateOptions()).track.points
     assert [point.frame_index for point in points] == [10 * number for number in range(count)]
     assert [point.media_time_s for point in points] == [0.5 + number for number in range(count)]
     assert [point.shot for point in points] == [number // 50 for number in range(count)]
@@ -83,6 +96,91 @@ def test_every_estimate_is_of_its_own_frame_however_many_searches_there_are(sess
     blank = [point.frame_index for point in points if (point.abstain_reason or "").startswith("blank")]
     assert blank == [10 * number for number in range(count) if keep_facts.facts[number].spread_levels < 2.0]
     assert len(blank) == 5
+
+
+VIDEO = dataclasses.make_dataclass("Video", ["path"])(Path("folder/clip.mp4"))
+
+
+def located(session, monkeypatch, options, count=70, **kwargs):
+    monkeypatch.setattr(locate, "open_decoder", lambda *args: Decoder(count))
+    return locate_video(VIDEO, session, options, **kwargs)
+
+
+def test_progress_is_told_after_every_search(session, monkeypatch):
+    done_s = []
+    located(session, monkeypatch, LocateOptions(), progress=done_s.append)
+    assert done_s == [FRAMES_SEARCHED_AT_ONCE - 0.5, 69.5]
+
+
+def test_a_track_is_smoothed_where_that_was_asked_for(session, monkeypatch):
+    smooth = LocateOptions(smooth="viterbi", max_speed_km_h=77.0)
+    assert located(session, monkeypatch, LocateOptions()).track.smoothing == "none"
+    track = located(session, monkeypatch, smooth).track
+    assert track.smoothing == "viterbi (at most 77 km/h)"
+    assert len(track.points) == 70
+
+
+def test_a_track_says_what_it_is_of_and_what_it_does_not_mean(session, monkeypatch):
+    basis = TimeBasis("user")
+    result = located(session, monkeypatch, LocateOptions(shots="whole"), time_basis=basis)
+    assert (result.track.name, result.track.model_name, result.track.time_basis) == ("clip.mp4", "tiny", basis)
+    assert ONE_SHOT in result.track.limitations
+    split = located(session, monkeypatch, LocateOptions())
+    assert split.track.time_basis == TimeBasis()
+    assert ONE_SHOT not in split.track.limitations
+    assert not any("lie farther apart" in text for text in split.track.limitations)
+    monkeypatch.setattr(locate, "is_sparse", lambda times_s, step_s: len(times_s) == 70 and step_s == 1.0)
+    assert any("lie farther apart" in text for text in located(session, monkeypatch, LocateOptions()).track.limitations)
+
+
+@pytest.mark.parametrize(("options", "sampling_fps"), [
+    (LocateOptions(), 1.0), (LocateOptions(sampling_fps=2.5), 2.5), (LocateOptions(all_frames=True), None),
+    (LocateOptions(all_frames=True, sampling_fps=2.5), None),
+])  # fmt: skip
+def test_frames_are_sampled_as_asked_or_as_the_model_wants_them(session, monkeypatch, options, sampling_fps):
+    assert sampling_rate_fps(session, options) == sampling_fps
+    assert located(session, monkeypatch, options, count=3).sampling_fps == sampling_fps
+
+
+@pytest.mark.parametrize("shots", ["split", "whole"])
+def test_the_decoder_gives_what_the_model_wants(session, monkeypatch, shots):
+    given = {}
+
+    def decoder(path, video, size_wh, sampling_fps, **kwargs):
+        given.update(kwargs, path=path, size_wh=size_wh, sampling_fps=sampling_fps)
+
+    monkeypatch.setattr(locate, "VideoDecoder", decoder)
+    options = LocateOptions(
+        sampling_fps=3.0, batch_frames=7, decoder_threads=2, decode_mode="fast", decode_device="cuda:1", shots=shots
+    )
+    open_decoder(VIDEO, session, options)
+    assert given == {
+        "path": VIDEO.path, "size_wh": (FRAME_SIZE_PX, FRAME_SIZE_PX), "sampling_fps": 3.0, "resize": "squash",
+        "threads": 2, "mode": "fast", "device": "cuda:1", "block_frames": 7, "find_cuts": shots == "split",
+    }  # fmt: skip
+
+
+def test_an_incomplete_input_is_said_and_strict_refuses_it(session, monkeypatch):
+    monkeypatch.setattr(Decoder, "report", DecodeReport(0, 0, None, None, ("the end is missing",)))
+    result = located(session, monkeypatch, LocateOptions(), count=3)
+    assert result.decoded.missing == ("the end is missing",)
+    assert "The input is incomplete or damaged (the end is missing)" in " ".join(result.track.limitations)
+    with pytest.raises(VideoError, match=r"clip\.mp4: incomplete or damaged \(the end is missing\)"):
+        located(session, monkeypatch, LocateOptions(strict=True), count=3)
+
+
+def test_single_frames_are_their_own_last_word():
+    embedding = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
+    outputs = single_frames(embedding)
+    assert outputs["first_embedding"] is outputs["refined_embedding"] is embedding
+    assert not outputs["domain_distance"].any() and not outputs["disagreement_km"].any()
+    assert outputs["domain_distance"].shape == outputs["disagreement_km"].shape == (3,)
+
+
+def test_a_model_without_a_domain_is_never_outside_it(session):
+    features = np.ones((1, 4, FEATURE_DIM), np.float32)
+    outputs = run_windows(dataclasses.replace(session, domain=None), features)
+    assert outputs["domain_distance"].tolist() == [[0.0] * 4]
 
 
 class FactsKept:
@@ -100,8 +198,8 @@ class FactsKept:
 
 def test_the_domain_distance_is_the_windows_median_for_all_its_frames(session):
     features = np.random.default_rng(0).normal(size=(2, 5, FEATURE_DIM)).astype(np.float32)
-    features[0, 1] *= 1e6  # one strange frame among five
-    features[1, :3] *= 1e6
+    features[0, 1] *= 50  # one strange frame among five
+    features[1, :3] *= 50
     outputs = run_windows(session, features)
     distance = session.domain.distance(features.reshape(10, FEATURE_DIM)).reshape(2, 5)
     np.testing.assert_array_equal(outputs["domain_distance"], np.median(distance, axis=1)[:, None].repeat(5, axis=1))

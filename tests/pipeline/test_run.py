@@ -1,19 +1,24 @@
 """What to write is refused before any work, or written as a whole."""
 
 import errno
+import json
 import os
+import subprocess
+from contextlib import contextmanager
 
 import pytest
 from synthetic_video import write_video
 from tiny_bundle import write_tiny_bundle
 
-from vidtag_cli.errors import EvidenceError, OutputError, UsageError
+from vidtag_cli.errors import EvidenceError, OutputError, UsageError, VideoError
+from vidtag_cli.files import hidden_file
+from vidtag_cli.pipeline import output_files
 from vidtag_cli.pipeline import run as run_module
 from vidtag_cli.pipeline.batch import requests_for
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
 from vidtag_cli.pipeline.session import open_session
-from vidtag_cli.writers import formats
+from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 
 @pytest.fixture
@@ -48,25 +53,27 @@ def test_a_disk_that_fills_up_leaves_no_half_set_of_outputs(folder, tmp_path, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     session = open_session(str(write_tiny_bundle(tmp_path / "model")))
     clip = write_video(tmp_path / "clip.mp4")
-    writing, written = formats.atomic_write, []
-
-    def fill_up(path, content, *, force=False):
-        if len(written) == 1:
-            raise OutputError(f"{path}: {os.strerror(errno.ENOSPC)}")
-        writing(path, content, force=force)
-        written.append(path)
-
-    monkeypatch.setattr(formats, "atomic_write", fill_up)
     request = OutputRequest((folder / "a.gpx", folder / "a.csv"), report=folder / "a.report.json")
-    with pytest.raises(OutputError, match="No space"):
-        run_input(clip, session, LocateOptions(), request)
-    assert written == [folder / "a.gpx"]
+    written = []
+
+    @contextmanager
+    def fill_up(where, content, mode=None):
+        if written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with hidden_file(where, content, mode) as temporary:
+            written.append(temporary)
+            yield temporary
+
+    with monkeypatch.context() as patched:
+        patched.setattr(output_files, "hidden_file", fill_up)
+        with pytest.raises(OutputError, match="full"):
+            run_input(clip, session, LocateOptions(), request)
+    assert len(written) == 1
     assert list(folder.iterdir()) == []
 
     def no_record(**kwargs):
         raise OutputError("no record")
 
-    monkeypatch.setattr(formats, "atomic_write", writing)
     monkeypatch.setattr(run_module, "build_report", no_record)
     with pytest.raises(OutputError, match="no record"):
         run_input(clip, session, LocateOptions(), request)
@@ -157,3 +164,44 @@ def test_an_input_without_names_for_its_outputs_is_not_located_for_nothing(sessi
     write_video(late)
     with pytest.raises(EvidenceError, match="named after"):
         run_input(late, session, LocateOptions(), request)
+
+
+@pytest.fixture(scope="module")
+def cut_short(tmp_path_factory):
+    """A video of which a third is missing at the end, though its index promises all of it."""
+    folder = tmp_path_factory.mktemp("cut")
+    whole = write_video(folder / "whole.mp4", seconds=12.0, fps=8)
+    fast = folder / "cut.mp4"
+    command = [str(find_ffmpeg().path), "-nostdin", "-loglevel", "error", "-i", f"file:{whole}"]
+    subprocess.run([*command, "-c", "copy", "-movflags", "+faststart", f"file:{fast}"], check=True)
+    os.truncate(fast, fast.stat().st_size * 2 // 3)
+    return fast
+
+
+def test_every_output_says_that_the_input_was_cut_short(session, cut_short, folder):
+    tracks = tuple(folder / f"a.{suffix}" for suffix in ("gpx", "kml", "geojson"))
+    result = run_input(cut_short, session, LocateOptions(), OutputRequest(tracks, report=folder / "a.report.json"))
+    record = json.loads((folder / "a.report.json").read_text())
+    decode, (statement,) = record["input"]["decode"], (text for text in record["limitations"] if "incomplete" in text)
+    assert decode["complete"] is False
+    assert decode["missing"] and all(words in statement for words in decode["missing"])
+    assert decode["media_end_s"] < 9.0 < 12.0 == pytest.approx(decode["promised_end_s"], abs=0.1)
+    assert result.summary()["completeness"] == {
+        key: decode[key] for key in ("complete", "missing", "media_end_s", "promised_end_s", "notes")
+    }
+    for track in tracks:
+        assert "incomplete or damaged" in track.read_text(), track.suffix
+
+
+def test_strict_makes_it_an_error_and_writes_nothing(session, cut_short, folder):
+    request = OutputRequest((folder / "a.gpx",), report=folder / "a.report.json")
+    with pytest.raises(VideoError, match="incomplete or damaged .*--strict"):
+        run_input(cut_short, session, LocateOptions(strict=True), request)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_whole_input_says_nothing_of_the_kind_and_strict_takes_it(session, tmp_path):
+    result = run_input(write_video(tmp_path / "clip.mp4"), session, LocateOptions(strict=True), OutputRequest())
+    assert result.summary()["completeness"]["complete"] is True
+    assert result.summary()["completeness"]["missing"] == []
+    assert not any("incomplete" in text for text in result.located.track.limitations)

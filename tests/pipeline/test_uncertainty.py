@@ -217,6 +217,15 @@ def test_without_a_calibration_only_the_picture_and_the_posterior_count(session)
     assert estimate(session, FREE, length=0.0).abstain_reason.startswith("no answer")
 
 
+def test_a_posterior_as_wide_as_the_limit_names_a_place_and_a_wider_one_does_not(session):
+    flat = UncalibratedRule(0.5, 100.0)
+    radius50_km = estimate(session, dataclasses.replace(flat, max_radius50_km=math.inf)).radius50_m / 1000.0
+    assert estimate(session, dataclasses.replace(flat, max_radius50_km=radius50_km)).status == "ok"
+    strict = dataclasses.replace(session, rule=dataclasses.replace(flat, max_radius50_km=0.999 * radius50_km))
+    _, point = estimate_points(strict, frame_at_a_place(session), 5)
+    assert point.abstain_reason.startswith(f"posterior too flat (half of it within {radius50_km:.0f} km, limit")
+
+
 def test_a_frame_wider_than_the_models_limit_abstains(session):
     wide = dataclasses.replace(MEASURED, radii=RadiusTable((), (60.0,), (400.5,)))
     with pytest.raises(AssertionError):

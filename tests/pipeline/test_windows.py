@@ -217,6 +217,8 @@ def test_uneven_frames_go_by_their_median_and_one_frame_is_its_own_pace():
 def test_only_frames_clearly_farther_apart_are_sparse():
     assert is_sparse([0.0, 2.0, 4.0], 1.0)
     assert not is_sparse([0.0, 1.4, 2.8], 1.0)
+    assert not is_sparse([0.0, 1.5, 3.0], 1.0)
+    assert is_sparse([0.0, 1.6], 1.0)
     assert not is_sparse([7.0], 1.0)
 
 
@@ -241,7 +243,7 @@ def test_a_stream_without_frames_stays_empty():
     assert list(stream) == []
 
 
-@pytest.mark.parametrize("frames", [1, 4, 7, 100])
+@pytest.mark.parametrize("frames", [1, 3, 4, 7, 30, 100])
 def test_gathering_loses_no_frame_and_all_parts_but_the_last_are_as_long_as_asked(frames):
     everything, facts = np.arange(30), facts_of(30)
     parts = [

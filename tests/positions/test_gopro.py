@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gopro_telemetry import gps5_payload, gps9_payload, klv, nest, write_telemetry
+from real_media import RealMedia
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.evaluation.truth import read_truth
@@ -17,7 +18,6 @@ from vidtag_cli.positions.gopro import GpsSample
 from vidtag_cli.positions.gopro import read_gps_samples as read_samples
 from vidtag_cli.positions.gpmf_klv import MAX_DEPTH, MAX_ELEMENTS, GpmfError, parse_gpmf
 
-MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 UTC_2000_S = 946684800.0
 """The tracks beside the real clips count from 2000-01-01."""
 
@@ -36,31 +36,24 @@ def read_gps_samples(path: Path) -> list[GpsSample]:
 WALK = [(33.1267, -117.3273), (33.1268, -117.3274)]
 
 
-@pytest.fixture(scope="module")
-def gps_media() -> Path:
-    if not (MEDIA / "gps").is_dir():
-        pytest.skip(f"real clips are not at {MEDIA}")
-    return MEDIA / "gps"
-
-
 @pytest.mark.parametrize(("name", "fixes"), [("gopro_max_carlsbad", 191), ("gopro_hero5_carlsbad", 36)])
-def test_real_clip_gives_the_track_beside_it(gps_media: Path, name: str, fixes: int) -> None:
-    embedded, beside = read_truth(gps_media / f"{name}.mp4"), read_truth(gps_media / f"{name}.gpx")
+def test_real_clip_gives_the_track_beside_it(media: RealMedia, name: str, fixes: int) -> None:
+    embedded, beside = read_truth(media / f"gps/{name}.mp4"), read_truth(media / f"gps/{name}.gpx")
     assert embedded.clock == "media_time"
     assert len(embedded.instants) == fixes
     assert np.abs(embedded.instants - (beside.instants - UTC_2000_S)).max() < TRACK_TIME_ROUNDING_S
     assert haversine_km(embedded.latlon_deg, beside.latlon_deg).max() < SAME_PLACE_KM
 
 
-def test_gps_time_of_a_real_clip(gps_media: Path) -> None:
-    assert read_gps_samples(gps_media / "gopro_max_carlsbad.mp4")[0].utc == datetime(
+def test_gps_time_of_a_real_clip(media: RealMedia) -> None:
+    assert read_gps_samples(media / "gps/gopro_max_carlsbad.mp4")[0].utc == datetime(
         2019, 11, 18, 23, 45, 14, tzinfo=UTC
     )
 
 
-def test_real_clip_without_lock_is_refused_with_the_reason(gps_media: Path) -> None:
+def test_real_clip_without_lock_is_refused_with_the_reason(media: RealMedia) -> None:
     with pytest.raises(InputError, match=r"hero8_no_lock.*no usable position.*36 without a lock"):
-        read_truth(gps_media / "gopro_hero8_no_lock.mp4")
+        read_truth(media / "gps/gopro_hero8_no_lock.mp4")
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,6 @@ import pytest
 
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 
-MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
-
-
-@pytest.fixture(scope="session")
-def media() -> Path:
-    """Return the folder of real clips, or skip where it is not."""
-    if not MEDIA.is_dir():
-        pytest.skip(f"real clips are not at {MEDIA}")
-    return MEDIA
-
 
 @pytest.fixture(scope="session")
 def run_ffmpeg() -> Callable[..., bytes]:

@@ -4,16 +4,18 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from vidtag_cli.errors import OutputError, UsageError
+from vidtag_cli.errors import UsageError
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.formats import FORMATS, format_of, write_track
+from vidtag_cli.writers.formats import FORMATS, FormatOptions, format_of, render_output
 
 ROOT = Path(__file__).parents[2]
 TRACK = Track("clip", (TrackPoint(0, 0.0, "ok", 1.0, 2.0),), "flyover")
+LINE = Track("clip", (TrackPoint(0, 0.0, "ok", 1.0, 2.0), TrackPoint(1, 1.0, "ok", 1.0, 3.0)), "flyover")
 
 
 @pytest.mark.parametrize(
@@ -44,59 +46,47 @@ def test_an_unknown_format_names_the_option_and_the_choices(path, explicit):
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-def test_what_was_written_is_described(tmp_path, name):
-    path = tmp_path / f"track{FORMATS[name].suffixes[0]}"
-    written = write_track(TRACK, path)
-    assert written.path == str(path)
-    assert written.format_label.startswith(name)
-    assert written.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert written.size_bytes == path.stat().st_size
+def test_an_output_is_described(name):
+    path = f"track{FORMATS[name].suffixes[0]}"
+    content, described = render_output(TRACK, path)
+    assert described.path == path
+    assert described.format_label.startswith(name)
+    assert described.sha256 == hashlib.sha256(content).hexdigest()
+    assert described.size_bytes == len(content)
 
 
-def test_an_existing_file_is_replaced_only_with_force(tmp_path):
-    write_track(TRACK, tmp_path / "a.gpx")
-    with pytest.raises(OutputError, match="--force"):
-        write_track(TRACK, tmp_path / "a.gpx")
-    write_track(TRACK, tmp_path / "a.gpx", force=True)
-
-
-def test_a_broken_track_writes_nothing(tmp_path):
+def test_a_broken_track_is_refused():
     broken = Track("clip", (TrackPoint(0, 0.0, "ok", 95.0, 2.0),), "flyover")
     with pytest.raises(ValueError, match="frame 0"):
-        write_track(broken, tmp_path / "a.gpx")
-    assert list(tmp_path.iterdir()) == []
+        render_output(broken, "a.gpx")
 
 
-def test_a_line_is_for_geojson_only(tmp_path):
-    write_track(TRACK, tmp_path / "a.geojson", geojson_shape="line")
-    with pytest.raises(UsageError, match="--geojson-shape"):
-        write_track(TRACK, tmp_path / "a.gpx", geojson_shape="line")
+def test_a_line_is_for_geojson_only():
+    assert b"MultiLineString" in render_output(LINE, "a.geojson", None, FormatOptions("line"))[0]
+    assert render_output(LINE, "a.gpx", None, FormatOptions("line")) == render_output(LINE, "a.gpx")
 
 
-def test_standard_output_is_the_document_alone(capfdbinary):
-    write_track(TRACK, "-", format="csv")
-    out, err = capfdbinary.readouterr()
-    assert out.startswith(b"frame,offset_s,") and err == b""
-
-
-def test_a_full_standard_output_is_an_output_error():
-    code = (
-        "import os\nfrom vidtag_cli.errors import OutputError\nfrom vidtag_cli.track import Track\n"
-        "from vidtag_cli.writers.formats import write_track\n"
-        "try:\n    write_track(Track('clip', (), 'flyover'), '-', format='csv')\n"
-        "except OutputError as error:\n    os._exit(error.exit_code)\n"
-    )
-    with open("/dev/full", "wb") as full:
-        finished = subprocess.run([sys.executable, "-c", code], stdout=full, cwd=ROOT, check=False)
-    assert finished.returncode == OutputError.exit_code
+@pytest.mark.parametrize(
+    ("name", "options", "left_out"),
+    [("a.gpx", FormatOptions(), 1), ("a.kml", FormatOptions(), 1), ("a.geojson", FormatOptions(), 0)]
+    + [
+        ("a.geojson", FormatOptions("line"), 1),
+        ("a.csv", FormatOptions(), 1),
+        ("a.csv", FormatOptions("point", True), 0),
+    ],
+)
+def test_it_is_counted_what_an_output_leaves_out(name, options, left_out):
+    track = replace(LINE, points=(*LINE.points, TrackPoint(2, 2.0, "abstained", abstain_reason="flat")))
+    assert render_output(track, name, None, options)[1].frames_left_out == left_out
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_bytes_do_not_depend_on_the_process(name):
     code = (
-        "from vidtag_cli.track import Track, TrackPoint\nfrom vidtag_cli.writers.formats import write_track\n"
+        "import sys\nfrom vidtag_cli.track import Track, TrackPoint\n"
+        "from vidtag_cli.writers.formats import FORMATS, render_track\n"
         "points = tuple(TrackPoint(k, float(k), 'ok', 1.0, 179.9 + k / 10 - 360 * (k > 0)) for k in range(3))\n"
-        f"write_track(Track('clip', points, 'flyover'), '-', format='{name}')\n"
+        f"sys.stdout.buffer.write(render_track(Track('clip', points, 'flyover'), FORMATS['{name}']))\n"
     )
     runs = [
         subprocess.run(

@@ -121,10 +121,20 @@ class TestLine:
     def test_an_abstention_cuts_and_a_lone_estimate_is_listed(self):
         feature = document(track([(0.0, 0.0), (0.0, 1.0), None, (0.0, 2.0), None, (0.0, 3.0), (0.0, 4.0)]), "line")
         feature = feature["features"][0]
-        assert feature["geometry"]["coordinates"] == [[[0.0, 0.0], [1.0, 0.0]], [[3.0, 0.0], [4.0, 0.0]]]
+        lines = [[[0.0, 0.0], [1.0, 0.0]], [[2.0, 0.0], [2.0, 0.0]], [[3.0, 0.0], [4.0, 0.0]]]
+        assert feature["geometry"]["coordinates"] == lines
         assert feature["properties"]["frames_without_line"] == [13]
+        beside = feature["properties"]["coordinateProperties"]
+        assert beside["frame"] == [[10, 11], [13, None], [15, 16]]
+        assert beside["radius50_m"][1] == [10.0, None]
 
-    @pytest.mark.parametrize("latlons", [[], [None], [(0.0, 0.0)]])
+    def test_the_box_holds_the_computed_crossing(self):
+        """Between two points of one latitude the great circle bulges towards the pole."""
+        box = document(track([(60.0, 170.0), (60.0, -170.0)]), "line")["bbox"]
+        assert (box[0], box[1], box[2]) == (170.0, 60.0, -170.0)
+        assert 60.3 < box[3] < 60.4
+
+    @pytest.mark.parametrize("latlons", [[], [None]])
     def test_no_line_is_no_geometry(self, latlons):
         assert document(track(latlons), "line")["features"][0]["geometry"] is None
 

@@ -32,37 +32,57 @@ def longitudes(track_):
     return [[p.get("lon") for p in s.iterfind("g:trkpt", NAMES)] for s in tree(track_).iterfind(".//g:trkseg", NAMES)]
 
 
+def waypoints(track_):
+    return [point.get("lon") for point in tree(track_).iterfind("g:wpt", NAMES)]
+
+
 def test_segments_end_at_abstentions_and_at_180_without_new_points():
+    points = [ok(0, 0.0, 179.8), ok(1, 0.0, 179.9), ok(2, 0.0, -179.9), ok(3, 0.0, -179.8)]
+    points += [TrackPoint(4, 4.0, "abstained"), ok(5, 0.0, -179.7), ok(6, 0.0, -179.6)]
+    assert longitudes(track(*points)) == [
+        ["179.800000", "179.900000"], ["-179.900000", "-179.800000"], ["-179.700000", "-179.600000"],
+    ]  # fmt: skip
+    assert waypoints(track(*points)) == []
+
+
+def test_an_estimate_that_stands_alone_is_a_waypoint():
     points = [ok(0, 0.0, 179.9), ok(1, 0.0, -179.9), TrackPoint(2, 2.0, "abstained"), ok(3, 0.0, -179.8)]
-    assert longitudes(track(*points)) == [["179.900000"], ["-179.900000"], ["-179.800000"]]
+    assert longitudes(track(*points)) == []
+    assert waypoints(track(*points)) == ["179.900000", "-179.900000", "-179.800000"]
 
 
 def test_a_segment_ends_with_its_shot():
     points = [ok(0, 0.0, 1.0), ok(1, 0.0, 2.0), replace(ok(2, 0.0, 3.0), shot=1), replace(ok(3, 0.0, 4.0), shot=3)]
-    assert longitudes(track(*points)) == [["1.000000", "2.000000"], ["3.000000"], ["4.000000"]]
-    shots = [element.text for element in tree(track(*points)).iterfind(".//v:shot", NAMES)]
-    assert shots == ["0", "0", "1", "3"]
+    points.append(replace(ok(4, 0.0, 5.0), shot=3))
+    assert longitudes(track(*points)) == [["1.000000", "2.000000"], ["4.000000", "5.000000"]]
+    assert waypoints(track(*points)) == ["3.000000"]
+    shots = [element.text for element in tree(track(*points)).iterfind(".//g:trkpt//v:shot", NAMES)]
+    assert shots == ["0", "0", "3", "3"]
 
 
 def test_a_longitude_that_rounds_to_180_begins_the_western_side():
-    assert longitudes(track(ok(0, 0.0, 179.9), ok(1, 0.0, 179.9999999))) == [["179.900000"], ["-180.000000"]]
+    assert waypoints(track(ok(0, 0.0, 179.9), ok(1, 0.0, 179.9999999))) == ["179.900000", "-180.000000"]
 
 
 def test_there_is_no_negative_zero():
-    (point,) = tree(track(ok(0, -1e-9, -1e-9))).iterfind(".//g:trkpt", NAMES)
+    (point,) = tree(track(ok(0, -1e-9, -1e-9))).iterfind("g:wpt", NAMES)
     assert (point.get("lat"), point.get("lon")) == ("0.000000", "0.000000")
 
 
 @pytest.mark.parametrize(
     ("radius95_m", "comment"),
-    [(950.0, "estimate: 95% radius 950 m"), (950.2, "estimate: 95% radius 951 m"), (None, "estimate: radius unknown")],
+    [(950.0, "estimate: 95% radius 950 m"), (950.2, "estimate: 95% radius 951 m"), (None, "estimate: radius unknown")]
+    + [(499_863.1, "estimate: 95% radius 500 km")],
 )
 def test_the_comment_tells_the_radius_and_never_less(radius95_m, comment):
-    assert tree(track(ok(0, 1.0, 2.0, radius95_m=radius95_m))).findtext(".//g:trkpt/g:cmt", namespaces=NAMES) == comment
+    point = ok(0, 1.0, 2.0, radius95_m=radius95_m)
+    assert tree(track(point)).findtext("g:wpt/g:cmt", namespaces=NAMES) == comment
+    both = tree(track(point, replace(point, frame_index=1, media_time_s=1.0)))
+    assert [element.text for element in both.iterfind(".//g:trkpt/g:cmt", NAMES)] == [comment, comment]
 
 
 def test_unknown_values_are_left_out():
-    extensions = tree(track(ok(0, 1.0, 2.0))).find(".//g:trkpt/g:extensions", NAMES)
+    extensions = tree(track(ok(0, 1.0, 2.0))).find("g:wpt/g:extensions", NAMES)
     assert [etree.QName(e).localname for e in extensions] == ["frame", "media_time_s", "shot"]
 
 

@@ -84,7 +84,7 @@ def test_confidence_chooses_one_of_three_shared_styles(confidence, style):
 def test_a_placemark_carries_its_numbers_and_its_time():
     root = tree(track([(0.0, 0.0), (1.0, 1.0)]))
     placemark = root.findall(".//k:Folder[k:name='Estimates']/k:Placemark", NAMES)[1]
-    data = {e.get("name"): e.findtext("k:value", namespaces=NAMES) for e in placemark.iterfind(".//k:Data", NAMES)}
+    data = {e.get("name"): e.text for e in placemark.iterfind(".//k:SchemaData[@schemaUrl='#estimate']/*", NAMES)}
     assert data == {
         "frame": "1",
         "media_time_s": "1.000000",
@@ -97,10 +97,10 @@ def test_a_placemark_carries_its_numbers_and_its_time():
 
 
 def test_a_timed_track_has_as_many_times_as_positions_and_no_empty_position():
-    latlons = [(0.0, 179.8), (0.0, 179.9), (0.0, -179.9)]
+    latlons = [(0.0, 179.8), (0.0, 179.9), (0.0, -179.9), (0.0, -179.8), (0.0, -179.7)]
     tracks = tree(track(latlons)).findall(".//gx:MultiTrack/gx:Track", NAMES)
-    assert [len(t.findall("k:when", NAMES)) for t in tracks] == [2, 1]
-    assert [len(t.findall("gx:coord", NAMES)) for t in tracks] == [2, 1]
+    assert [len(t.findall("k:when", NAMES)) for t in tracks] == [2, 3]
+    assert [len(t.findall("gx:coord", NAMES)) for t in tracks] == [2, 3]
     assert all(e.text.split()[2] == "0" for t in tracks for e in t.iterfind("gx:coord", NAMES))
     assert tree(track(latlons)).findtext(".//gx:MultiTrack/gx:interpolate", namespaces=NAMES) == "0"
 
@@ -119,3 +119,19 @@ def test_a_model_name_cannot_bring_markup_into_the_description():
     )
     assert "<script>" not in description
     assert "&lt;script&gt;" in description
+
+
+def test_an_unknown_value_is_left_out_and_the_others_are_typed():
+    root = tree(Track("clip", (TrackPoint(7, 1.0, "ok", 1.0, 2.0),), "flyover"))
+    assert [e.get("name") for e in root.iterfind(".//k:SimpleData", NAMES)] == ["frame", "media_time_s", "shot"]
+    fields = {e.get("name"): e.get("type") for e in root.iterfind(".//k:Schema[@id='estimate']/*", NAMES)}
+    assert (fields["frame"], fields["radius95_m"]) == ("int", "double")
+
+
+@pytest.mark.parametrize(
+    ("radius95_m", "text"), [(949.2, "950 m"), (2_301.0, "2.4 km"), (499_863.1, "500 km"), (15_000_000.0, "15000 km")]
+)
+def test_the_ring_is_named_in_the_unit_that_fits(radius95_m, text):
+    root = tree(track([(0.0, 0.0)], radius95_m=radius95_m))
+    name = root.findtext(".//k:Folder[k:name='95% radius']/k:Placemark/k:name", namespaces=NAMES)
+    assert name == f"frame 0: 95% radius {text}"

@@ -50,9 +50,14 @@ def read_description(path: Path, expected: type[T], schema: str) -> T:
 def write_bundle_json(bundle_dir: Path, contract: BundleContract) -> Path:
     """Return the path of the ``bundle.json`` written into ``bundle_dir``; an earlier one is replaced in one step.
 
-    Raises ModelError when the contract contradicts itself, so that no bundle is written that cannot be read.
+    Raises ModelError when the contract contradicts itself or a number is out of its range, so that no bundle is
+    written that cannot be read.
     """
-    check_contract(contract)
     path = bundle_dir / BUNDLE_JSON
-    replace_file(path, (json.dumps(encode(contract), indent=2, allow_nan=False) + "\n").encode())
+    try:
+        text = json.dumps(encode(contract), indent=2, allow_nan=False)
+        check_contract(decode(BundleContract, json.loads(text)))
+    except ValueError as error:
+        raise ModelError(f"{path}: not written: {error}") from error
+    replace_file(path, f"{text}\n".encode())
     return path

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from vidtag_cli.errors import ModelError
+from vidtag_cli.strict_values import Range
 
 SCHEMA: Literal["vidtag-bundle/1"] = "vidtag-bundle/1"
 BUNDLE_SUFFIX = ".vidtag"
@@ -23,7 +24,16 @@ GALLERY_FILE = "gallery_latlon.npy"
 GALLERY_EMBEDDING_FILE = "gallery_embedding.npy"
 """Optional: their embeddings (G, E) float32, unit vectors, as the model's own publisher computes them."""
 
-Dimension = int | str
+Width = Annotated[int, Range(1, 65_536)]
+"""Of an embedding or of features: the largest models published stay below a tenth of it."""
+
+Measure = Annotated[float, Range(-1e12, 1e12)]
+"""A number whose meaning belongs to other code, which has its own limits; this one keeps products of them finite."""
+
+Scale = Annotated[float, Range(1e-3, 1e4)]
+"""What multiplies a cosine before an exponential: CLIP stops at 100."""
+
+Dimension = Width | str
 Kind = Literal["vidtag", "geoclip"]
 
 
@@ -70,7 +80,7 @@ class GraphContract:
 class Preprocess:
     """How a decoded frame becomes the square uint8 RGB input; normalisation is part of the graph."""
 
-    frame_size_px: int
+    frame_size_px: Annotated[int, Range(1, 2048)]
     resize: Literal["squash", "center_crop"]
     normalisation: Literal["in graph"]
 
@@ -79,15 +89,15 @@ class Preprocess:
 class Sampling:
     """How densely frames are taken from a video unless the user says otherwise."""
 
-    frames_per_second: float
+    frames_per_second: Annotated[float, Range(1e-3, 1000.0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """How many frames the temporal modules see at once, and how many of them two neighbouring windows share."""
 
-    frames: int
-    overlap_frames: int
+    frames: Annotated[int, Range(1, 1024)]
+    overlap_frames: Annotated[int, Range(0, 1023)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +109,10 @@ class Calibration:
     says so, and the runtime claims no more.
     """
 
-    parameters: dict[str, float]
-    tables: dict[str, list[float]]
+    parameters: dict[str, Measure]
+    tables: dict[str, list[Measure]]
     statement: str
-    measured: dict[str, float]
+    measured: dict[str, Measure]
 
     @property
     def is_measured(self) -> bool:
@@ -115,7 +125,7 @@ class TrainingRecord:
 
     data: tuple[str, ...]
     licences: tuple[str, ...]
-    seed: int
+    seed: Annotated[int, Range(-(2**63), 2**64)]
     split: str
 
 
@@ -135,14 +145,14 @@ class BundleContract:
     preprocess: Preprocess
     sampling: Sampling
     window: Window
-    logit_scale: float
-    embedding_dim: int
-    feature_dim: int
+    logit_scale: Scale
+    embedding_dim: Width
+    feature_dim: Width
     location_encoder_kind: Literal["equal_earth", "sphere"]
     calibration: Calibration
     domain: str
     training: TrainingRecord
-    metrics: dict[str, float]
+    metrics: dict[str, Measure]
     files: dict[str, str]
 
     def fixed_dimensions(self) -> dict[str, int]:
@@ -215,7 +225,9 @@ def check_contract(contract: BundleContract) -> None:
     """Raise ModelError, naming the key, unless the fields agree with each other and with the fixed graphs."""
     if not is_model_name(contract.name):
         raise ModelError(f"name: {contract.name!r} is not a name of letters, digits, '.', '_' and '-'")
-    _check_numbers(contract)
+    window = contract.window
+    if not window.overlap_frames < window.frames:
+        raise ModelError(f"window.overlap_frames: {window.overlap_frames} must lie in [0, {window.frames})")
     _check_graph_names(contract)
     for name, graph in contract.graphs.items():
         _check_graph_file(f"graphs.{name}", graph, contract.files)
@@ -227,23 +239,6 @@ def check_contract(contract: BundleContract) -> None:
         _check_tensors(f"graphs.{name}.outputs", graph.outputs, outputs, sizes)
     for path, sha256 in contract.files.items():
         _check_sha256(f"files.{path}", sha256)
-
-
-def _check_numbers(contract: BundleContract) -> None:
-    positive = {
-        "preprocess.frame_size_px": contract.preprocess.frame_size_px,
-        "sampling.frames_per_second": contract.sampling.frames_per_second,
-        "window.frames": contract.window.frames,
-        "logit_scale": contract.logit_scale,
-        "embedding_dim": contract.embedding_dim,
-        "feature_dim": contract.feature_dim,
-    }
-    for key, number in positive.items():
-        if number <= 0:
-            raise ModelError(f"{key}: {number} must be greater than 0")
-    window = contract.window
-    if not 0 <= window.overlap_frames < window.frames:
-        raise ModelError(f"window.overlap_frames: {window.overlap_frames} must lie in [0, {window.frames})")
 
 
 def _check_graph_names(contract: BundleContract) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.errors import ModelError, OutputError, UsageError
 from vidtag_cli.files import replace_folder
 
+MAX_CONFIG_BYTES = 1 << 16
 MODEL_VARIABLE = "VIDTAG_MODEL"
 TOY_MODEL = "flyover"
 """Shipped so that the program can be tried; never chosen unless named."""
@@ -135,13 +137,21 @@ def _configured_model() -> tuple[str, Path] | None:
     return None
 
 
+def _read_settings(path: Path) -> bytes:
+    """Return what a configuration file holds; raises UsageError for a pipe, which would be waited for, and the like."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_CONFIG_BYTES:
+            raise UsageError(f"{path}: not a file of settings: remove it, or write the name of a model into it")
+        return file.read()
+
+
 def _model_in(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
-            settings = tomllib.load(file)
+        settings = tomllib.loads(_read_settings(path).decode("utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     unknown = sorted(set(settings) - {"model"})
     if unknown:

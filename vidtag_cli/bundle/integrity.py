@@ -19,6 +19,13 @@ LOADABLE_SUFFIXES = frozenset({".onnx", ".npy", ".npz"})
 """Kinds of file this program would load: one that ``bundle.json`` does not list is refused. Others are left alone."""
 
 
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 1024
+"""What the common file systems take for one name, and enough for a path below the bundle."""
+
+MOST_SHOWN = 60
+"""Characters of a strange file name that a message quotes."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileCheck:
     """What was found for one file; ``path`` is relative to the bundle, hashes are SHA-256."""
@@ -32,6 +39,11 @@ class FileCheck:
     @property
     def is_ok(self) -> bool:
         return self.status in ("ok", "not hashed")
+
+    def spelled(self) -> str:
+        """Return path, status and detail in one line."""
+        path = self.path if len(self.path) <= MOST_SHOWN else f"{self.path[:MOST_SHOWN]}..."
+        return f"{path}: {self.status}{': ' * bool(self.detail)}{self.detail}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +102,37 @@ def check_files(bundle_dir: Path, contract: BundleContract, hashes: bool) -> tup
 
 
 def inside_path(bundle_dir: Path, relative: str) -> Path:
-    """Return the absolute path of a file of the bundle.
+    """Return the absolute path of a file of the bundle, whether or not it is there.
 
-    Raises ModelError for an absolute path, a ``..``, a backslash or a symbolic link that leads out of the folder.
+    Raises ModelError for a name too long for a file or that is no Unicode text, an absolute path, a ``..``, a backslash
+    or a symbolic link that leads out of the folder.
     """
     parts = relative.split("/")
+    if not all(0 < len(_utf8(part)) <= MAX_NAME_BYTES for part in parts) or len(_utf8(relative)) > MAX_PATH_BYTES:
+        raise ModelError(f"{_shown(relative)} is no name that a file can have everywhere")
     spelled_badly = "\\" in relative or "\0" in relative or any(part in ("", ".", "..") for part in parts)
     if spelled_badly or PurePosixPath(relative).is_absolute():
-        raise ModelError(f"{relative!r} is not a plain path inside the bundle")
+        raise ModelError(f"{_shown(relative)} is not a plain path inside the bundle")
     root = bundle_dir.resolve()
     try:
         path = (root / relative).resolve()
     except (OSError, RuntimeError) as error:
-        raise ModelError(f"{relative!r} cannot be followed: {error}") from error
+        raise ModelError(f"{_shown(relative)} cannot be followed: {error}") from error
     if not path.is_relative_to(root):
-        raise ModelError(f"{relative!r} is a symbolic link out of the bundle, to {path}")
+        raise ModelError(f"{_shown(relative)} is a symbolic link out of the bundle, to {path}")
     return path
+
+
+def _utf8(text: str) -> bytes:
+    """Return a text's bytes; none for one with lone surrogates, which no file name of a bundle needs."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return b""
+
+
+def _shown(name: str) -> str:
+    return repr(name) if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]!r}..."
 
 
 def _check_file(bundle_dir: Path, relative: str, expected: str, hashes: bool) -> FileCheck:

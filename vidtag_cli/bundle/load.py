@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vidtag_cli.bundle.array_files import ArrayShape, map_array, read_array
 from vidtag_cli.bundle.bundle_json import read_bundle_json
 from vidtag_cli.bundle.contract import (
     BUNDLE_JSON,
@@ -29,6 +30,9 @@ from vidtag_cli.errors import ModelError
 
 if typing.TYPE_CHECKING:
     import numpy as np
+
+LISTED_FILES = 5
+"""Bad files that an error names; ``vidtag models verify`` names all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +164,7 @@ class ModelBundle:
         import numpy as np
 
         path = self.file(GALLERY_FILE)
-        try:
-            latlon_deg = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: not an array of coordinates: {error}") from error
-        if latlon_deg.dtype != np.float64 or latlon_deg.ndim != 2 or latlon_deg.shape[1] != 2 or not len(latlon_deg):
-            raise ModelError(f"{path}: expected (G, 2) float64, found {latlon_deg.shape} {latlon_deg.dtype}")
+        latlon_deg = read_array(path, ArrayShape("float64", (None, 2)))
         lat, lon = latlon_deg[:, 0], latlon_deg[:, 1]
         if not (np.all(np.abs(lat) <= 90.0) and np.all((lon >= -180.0) & (lon < 180.0))):
             raise ModelError(f"{path}: coordinates outside latitude [-90, 90], longitude [-180, 180)")
@@ -173,19 +172,10 @@ class ModelBundle:
 
     def gallery_embedding(self) -> np.ndarray | None:
         """Return the embeddings (G, E) float32 that came with the default gallery, mapped from their file, or None."""
-        import numpy as np
-
         if GALLERY_EMBEDDING_FILE not in self.contract.files:
             return None
-        path = self.file(GALLERY_EMBEDDING_FILE)
-        try:
-            embedding = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: not an array of embeddings: {error}") from error
-        expected = (len(self.gallery_latlon_deg()), self.embedding_dim)
-        if embedding.dtype != np.float32 or embedding.shape != expected:
-            raise ModelError(f"{path}: expected {expected} float32, found {embedding.shape} {embedding.dtype}")
-        return embedding
+        expected = ArrayShape("float32", (len(self.gallery_latlon_deg()), self.embedding_dim))
+        return map_array(self.file(GALLERY_EMBEDDING_FILE), expected)
 
 
 def load_bundle(path: str | Path, verify: bool = True) -> ModelBundle:
@@ -198,7 +188,8 @@ def load_bundle(path: str | Path, verify: bool = True) -> ModelBundle:
     contract = read_bundle_json(bundle_dir)
     bad = [check for check in check_files(bundle_dir, contract, hashes=verify) if not check.is_ok]
     if bad:
-        listing = "; ".join(f"{check.path}: {check.status}{': ' * bool(check.detail)}{check.detail}" for check in bad)
+        listing = "; ".join(check.spelled() for check in bad[:LISTED_FILES])
+        listing += f"; and {len(bad) - LISTED_FILES} more" * (len(bad) > LISTED_FILES)
         raise ModelError(f"{bundle_dir}: not as {BUNDLE_JSON} describes it: {listing}; install the model again")
     graphs = {name: _model_graph(bundle_dir, contract, name, graph) for name, graph in contract.graphs.items()}
     variants = {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidtag_cli import __version__
+from vidtag_cli import DISTRIBUTION, __version__
 
 COMMANDS = (
     ("locate", "vidtag_cli.commands.locate", "locate_command"),
@@ -31,11 +31,11 @@ EXIT_CODES = (
     ("3", "input missing or unreadable"),
     ("4", "input is not a decodable video"),
     ("5", "output exists already (see --force) or cannot be written"),
-    ("6", "model, gallery or engine missing, damaged or unable to run"),
-    ("7", "evidence changed during the run, or differs from the expected hash"),
+    ("6", "model, gallery or engine missing, damaged or unable to run; too little memory"),
+    ("7", "evidence changed during the run, or differs from --expect-sha256"),
     ("8", "finished, every frame abstained: a valid result without a position"),
     ("9", "batch: some inputs failed, the others are done"),
-    ("130, 143", "interrupted by Ctrl-C, by SIGTERM"),
+    ("129, 130, 143", "interrupted: the terminal closed (SIGHUP), Ctrl-C, SIGTERM"),
     ("141", "the reader of stdout went away"),
 )
 """Published with --help; a number never changes its meaning."""
@@ -63,7 +63,7 @@ def build_app() -> typer.Typer:
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
-        typer.echo(f"vidtag {__version__}")
+        typer.echo(f"vidtag {__version__} ({DISTRIBUTION})")
         raise typer.Exit
 
 

@@ -28,8 +28,10 @@ from vidtag_cli.commands.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
+    check_is_there,
 )
 from vidtag_cli.errors import UsageError
+from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,6 +94,9 @@ def bench_command(
     Each stage is timed by itself: decode, encode, TempGeo, search, refine, write; then the whole as a user runs it.
     Engines hand back arrays in the memory of the host, so every clock has waited for the device.
     """
+    if video is not None:
+        check_is_there(video)
+    check_room_to_run()
     console = stderr_console(quiet, no_color)
     with ExitStack() as stack:
         if video is None:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ if typing.TYPE_CHECKING:
 
 __all__ = [
     "ProgressCallback", "json_line", "output_json", "output_lines", "output_table", "path_fields", "printable",
-    "progress", "set_verbosity", "showing_builds", "stderr_console",
+    "printable_traceback", "progress", "say_error", "set_verbosity", "showing_builds", "stderr_console",
 ]  # fmt: skip
 
 PLAIN_PROGRESS_INTERVAL_S = 60.0
@@ -82,7 +83,18 @@ def showing_builds(console: Console, description: str, quiet: bool = False) -> I
 def set_verbosity(verbose: int = 0, quiet: bool = False) -> None:
     """Send log records to stderr: warnings, with ``-v`` also information, with ``-vv`` all, with ``-q`` errors only."""
     level = logging.ERROR if quiet else {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
-    logging.basicConfig(stream=sys.stderr, level=level, format="vidtag: %(levelname)s: %(message)s", force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter())
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Libraries log names from outside as they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"vidtag: {record.levelname}: {printable(record.getMessage())}"
+        error = record.exc_info[1] if record.exc_info else None
+        return text if error is None else f"{text}\n{printable_traceback(error)}"
 
 
 def output_json(value: Any) -> None:
@@ -111,6 +123,31 @@ def output_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
     output_lines([line.rstrip() for line in padded])
+
+
+def printable_traceback(error: BaseException) -> str:
+    """Return the traceback of an error and of what led to it, in which no name from outside can steer the terminal:
+    every message and note is escaped and stays on one line.
+    """
+    lines: list[str] = []
+    earlier, link = error.__cause__, "The above exception was the direct cause of the following exception:"
+    if earlier is None and not error.__suppress_context__:
+        earlier, link = error.__context__, "During handling of the above exception, another exception occurred:"
+    if earlier is not None:
+        lines += [printable_traceback(earlier), link, ""]
+    lines.append("Traceback (most recent call last):")
+    stack = traceback.extract_tb(error.__traceback__).format()
+    lines += [
+        f"{line[: len(line) - len(line.lstrip())]}{printable(line.strip())}" for line in "".join(stack).splitlines()
+    ]
+    lines.append(printable(f"{type(error).__qualname__}: {error}"))
+    lines += [f"  note: {printable(str(note))}" for note in getattr(error, "__notes__", ())]
+    return "\n".join(lines) + "\n"
+
+
+def say_error(message: str) -> None:
+    """Write an error to stderr as every command says it."""
+    sys.stderr.write(f"vidtag: error: {printable(message)}\n")
 
 
 def _plain_progress(

@@ -17,7 +17,15 @@ from vidtag_cli.commands.console import (
     showing_builds,
     stderr_console,
 )
-from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, SmoothOption, ThreadsOption
+from vidtag_cli.commands.options import (
+    JsonOption,
+    NoColorOption,
+    QuietOption,
+    SmoothOption,
+    ThreadsOption,
+    check_is_local,
+)
+from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from vidtag_cli.evaluation.scoring import ScoredTrack
@@ -49,6 +57,8 @@ def demo_command(
     from vidtag_cli.writers.atomic import make_output_folder
     from vidtag_cli.writers.formats import FORMATS
 
+    check_is_local(out_dir)
+    check_room_to_run()
     console = stderr_console(quiet, no_color)
     stem = out_dir / "flyover_demo"
     tracks = tuple(stem.with_suffix(kind.suffixes[0]) for kind in FORMATS.values())

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 import platform
 import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from vidtag_cli import __version__
-from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable
+from vidtag_cli import DISTRIBUTION, __version__
+from vidtag_cli.commands.console import output_json, output_lines, path_fields, printable, say_error
 from vidtag_cli.commands.options import JsonOption
 from vidtag_cli.errors import ModelError, UsageError, VidtagError
 
 PACKAGES = ("numpy", "av", "lxml", "faiss", "onnxruntime", "typer", "rich")
 """Python modules that a run needs; the wheel that brings one may have another name."""
+
+NAMESAKE = "vidtag"
+"""The distribution of another project on PyPI, whose command has the name of ours."""
 
 
 def doctor_command(as_json: JsonOption = False) -> None:
@@ -27,6 +33,8 @@ def doctor_command(as_json: JsonOption = False) -> None:
     else:
         output_lines([printable(line) for line in _lines(machine)])
     if not machine["ok"]:
+        if as_json:  # the object on stdout is the answer; the text has said it in its last line
+            say_error("not ready: " + "; ".join(machine["problems"]))
         raise typer.Exit(ModelError.exit_code)
 
 
@@ -48,7 +56,9 @@ def examine_machine() -> dict[str, Any]:
     return {
         "ok": not problems,
         "problems": problems,
+        "warnings": _namesake_warnings(),
         "vidtag": __version__,
+        "distribution": DISTRIBUTION,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": packages,
@@ -58,7 +68,20 @@ def examine_machine() -> dict[str, Any]:
         "models": models,
         "default_model": default_model,
         "folders": _folders(),
+        "leftovers": _leftovers(),
     }
+
+
+def _namesake_warnings() -> list[str]:
+    """Return what to say where a distribution stands beside ours whose command has the same name."""
+    try:
+        version = importlib.metadata.version(NAMESAKE)
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [
+        f"the package {NAMESAKE} {version} is installed too. On PyPI that is another project's, and both bring a "
+        f"command {NAMESAKE}: pip uninstall {NAMESAKE}, then install {DISTRIBUTION} again"
+    ]
 
 
 def _packages() -> dict[str, dict[str, str]]:
@@ -82,8 +105,9 @@ def _import_problem(module: str, wheels: list[str]) -> str:
         else:
             importlib.import_module(module)
     except (ImportError, VidtagError) as error:
-        extra = "install vidtag[cpu] or vidtag[gpu]" if module in ("faiss", "onnxruntime") else "install vidtag again"
-        return str(error) if isinstance(error, VidtagError) else f"{error}; {extra}"
+        needs_extra = module in ("faiss", "onnxruntime")
+        advice = f"{DISTRIBUTION}[cpu] or {DISTRIBUTION}[gpu]" if needs_extra else f"{DISTRIBUTION} again"
+        return str(error) if isinstance(error, VidtagError) else f"{error}; install {advice}"
     return ""
 
 
@@ -166,8 +190,27 @@ def _folders() -> dict[str, str]:
     return {name: path_fields(path)["path"] for name, path in paths.items()}
 
 
+def _leftovers() -> list[dict[str, Any]]:
+    """Return what killed runs left where this program writes: the working folder, the models, the cache."""
+    from vidtag_cli.bundle.folders import cache_dir, models_dir
+    from vidtag_cli.pipeline.output_journal import find_unsettled
+
+    in_cache = [Path(root) for root, _, _ in os.walk(cache_dir())]
+    paths = [path for folder in (Path.cwd(), models_dir(), *in_cache) for path in find_unsettled(folder)]
+    return [path_fields(path) | {"bytes": _size_bytes(path)} for path in paths]
+
+
+def _size_bytes(path: Path) -> int:
+    total = 0
+    for member in [path, *path.rglob("*")]:
+        with suppress(OSError):  # another run settles it just now
+            total += member.lstat().st_size if member.is_file() else 0
+    return total
+
+
 def _lines(machine: dict[str, Any]) -> list[str]:
-    lines = [f"vidtag {machine['vidtag']}, Python {machine['python']}, {machine['platform']}", "", "packages"]
+    program = f"vidtag {machine['vidtag']} ({machine['distribution']})"
+    lines = [f"{program}, Python {machine['python']}, {machine['platform']}", "", "packages"]
     lines += [f"  {name}: {package['problem'] or package['found']}" for name, package in machine["packages"].items()]
     ffmpeg = machine["ffmpeg"]
     lines += [f"  ffmpeg: {ffmpeg['problem'] or ffmpeg['version'] + ', ' + ffmpeg['path']}", "", "engines"]
@@ -186,5 +229,9 @@ def _lines(machine: dict[str, Any]) -> list[str]:
     default = machine["default_model"]
     lines += [f"  default: {default['note'] or default['path']}", "", "folders"]
     lines += [f"  {name}: {path}" for name, path in machine["folders"].items()]
+    lines += ["", *(f"warning: {text}" for text in machine["warnings"])] if machine["warnings"] else []
+    if machine["leftovers"]:
+        lines += ["", "left by killed runs, settled by the next run that writes there"]
+        lines += [f"  {left['path']}: {left['bytes'] / 1e6:.1f} MB" for left in machine["leftovers"]]
     lines += ["", "ready" if machine["ok"] else "not ready: " + "; ".join(machine["problems"])]
     return lines

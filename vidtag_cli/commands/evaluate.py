@@ -30,14 +30,16 @@ from vidtag_cli.commands.options import (
     SmoothOption,
     ThreadsOption,
     check_finite,
+    check_is_there,
     check_max_speed,
 )
 from vidtag_cli.errors import UsageError
+from vidtag_cli.exhaustion import check_room_to_run
 
 
 def eval_command(
     videos: Annotated[
-        list[Path], typer.Argument(metavar="VIDEO...", readable=False, help="Local videos with a known track.")
+        list[Path], typer.Argument(metavar="VIDEO", readable=False, help="Local videos with a known track.")
     ],
     truth: Annotated[
         list[Path] | None,
@@ -83,8 +85,11 @@ def eval_command(
     check_finite("--fps", fps)
     check_finite("--first-fix-at-s", first_fix_at_s)
     check_max_speed(smooth, max_speed_kmh)
-    truths = truth or [truth_beside(video) for video in videos]
     zero = None if media_zero is None else parse_start_time(media_zero, "--media-zero")
+    for video in videos:
+        check_is_there(video)
+    truths = truth or [truth_beside(video) for video in videos]
+    check_room_to_run()
     console = stderr_console(quiet, no_color)
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(

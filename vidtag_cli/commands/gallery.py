@@ -16,8 +16,9 @@ from vidtag_cli.commands.console import (
     progress,
     stderr_console,
 )
-from vidtag_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
+from vidtag_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption, check_is_local
 from vidtag_cli.errors import UsageError
+from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from vidtag_cli.gallery.coverage import Coverage, Floor
@@ -71,7 +72,9 @@ def build_command(
 
     _check_choice(land=land, box=box, country=country, points=points)
     _check_companions(points, country, box, spacing_km, padding_km, land_only)
+    check_is_local(out)
     check_gallery_target(out, force)
+    check_room_to_run()
     bundle = load_bundle(find_model(model))
     encoder = bundle.graphs["location_encoder"]
     opened = open_engine(

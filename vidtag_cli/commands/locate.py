@@ -32,9 +32,14 @@ from vidtag_cli.commands.options import (
     ThreadsOption,
     VerboseOption,
     check_finite,
+    check_is_file_name,
+    check_is_local,
+    check_is_no_output,
+    check_is_there,
     check_max_speed,
 )
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, UsageError, VidtagError
+from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +50,7 @@ if TYPE_CHECKING:
 
 def locate_command(
     videos: Annotated[
-        list[Path] | None, typer.Argument(metavar="VIDEO...", readable=False, help="Local video files.")
+        list[Path] | None, typer.Argument(metavar="VIDEO", readable=False, help="Local video files.")
     ] = None,
     out: Annotated[
         list[Path] | None,
@@ -54,7 +59,10 @@ def locate_command(
         ),
     ] = None,
     out_dir: Annotated[
-        Path | None, typer.Option(readable=False, help="Folder for the outputs of many videos: STEM.HASH.SUFFIX each.")
+        Path | None,
+        typer.Option(
+            readable=False, help="Folder for the outputs, STEM.HASH.SUFFIX for each video; made where missing."
+        ),
     ] = None,
     format_names: Annotated[
         str | None, typer.Option("--format", help="gpx, kml, geojson, csv; with --out-dir a list such as gpx,kml.")
@@ -79,7 +87,13 @@ def locate_command(
     geojson_shape: Annotated[
         Literal["point", "line"], typer.Option(help="GeoJSON as points, or as a line with its times.")
     ] = "point",
+    csv_abstained: Annotated[
+        bool, typer.Option("--csv-abstained", help="CSV with a row, without position, for each frame that abstained.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop (exit code 4) when the input is incomplete or damaged.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
     exit_zero_on_abstain: Annotated[
         bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
@@ -131,9 +145,15 @@ def locate_command(
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.writers.atomic import make_output_folder
 
     set_verbosity(verbose, quiet)
     inputs = named_inputs(videos or [], files_from, null_separated)
+    for path in inputs:
+        check_is_no_output(path)
+    for path in out or []:
+        check_is_file_name(path)
+    check_is_local(*(out or []), out_dir, report)
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
     check_finite("--fps", fps)
@@ -149,8 +169,14 @@ def locate_command(
     if expect_sha256 is not None:
         check_is_sha256(expect_sha256)
     requests = requests_for(
-        inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape
-    )
+        inputs, out or [], out_dir, format_names, None if no_report else report, not no_report, force, geojson_shape,
+        csv_abstained,
+    )  # fmt: skip
+    if len(inputs) == 1:  # of several, the others have their turn
+        check_is_there(inputs[0])
+    check_room_to_run()
+    if out_dir is not None:
+        make_output_folder(out_dir)
     console = stderr_console(quiet, no_color)
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
@@ -165,8 +191,8 @@ def locate_command(
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
-        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), stream=stream,
-        max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
+        stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
@@ -200,14 +226,14 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
         text += f", in {len(summary['shots'])} shots"
     if summary["abstain_reasons"]:
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
-    located = outcome.located
-    errors = len(located.decode_errors)
-    console.print(f"vidtag: {name}: {text}" + (f"; {errors} decoding errors, see the report" if errors else ""))
-    for remark in (located.video.stream_choice, *located.decode.notes):
-        if remark is not None:
-            console.print(f"vidtag: {name}: {printable(remark)}")
-    if not located.decode.is_complete:
-        console.print(f"vidtag: {name}: not complete: {printable('; '.join(located.decode.missing))}")
+    console.print(f"vidtag: {name}: {text}")
+    decoded = outcome.located.decoded
+    if not decoded.is_complete:
+        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
+    for note in decoded.notes:
+        console.print(f"vidtag: {name}: {printable(note)}")
+    for note in outcome.notes():
+        console.print(f"vidtag: {printable(note)}")
 
 
 def _exit_code(results: list[RunResult | VidtagError], inputs: int, exit_zero_on_abstain: bool) -> int:

@@ -13,6 +13,7 @@ from vidtag_cli.commands.console import (
     output_table,
     path_fields,
     printable,
+    say_error,
     showing_builds,
     stderr_console,
 )
@@ -72,11 +73,13 @@ def verify_command(model: ModelArgument, as_json: JsonOption = False) -> None:
         output_table(("FILE", "STATUS", "DETAIL"), [(c.path, c.status, c.detail) for c in report.files])
         output_lines([f"bundle.json sha256 {report.sha256}"])
     if not report.is_ok:
+        bad = ", ".join(c.path for c in report.files if not c.is_ok)
+        message = f"{report.path}: not as bundle.json describes it: {bad}; install the model again"
         # With --json the object above is the answer; a second one for the error would make the output two lines.
         if as_json:
+            say_error(message)
             raise typer.Exit(ModelError.exit_code)
-        bad = ", ".join(c.path for c in report.files if not c.is_ok)
-        raise ModelError(f"{report.path}: not as bundle.json describes it: {bad}; install the model again")
+        raise ModelError(message)
 
 
 @app.command("install")

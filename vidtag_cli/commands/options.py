@@ -7,12 +7,13 @@ command has a code of its own for it and, in a batch, other inputs to do.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import InputError, UsageError, missing_file, url_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout instead of text.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
@@ -53,6 +54,37 @@ ShotsOption = Annotated[
     Literal["split", "whole"] | None,
     typer.Option("--shots", help="split: look for cuts, each shot by itself (default); whole: the video is one shot."),
 ]
+
+
+OUTPUT_SUFFIXES = (".gpx", ".kml", ".geojson", ".csv")
+
+
+def check_is_there(video: Path) -> None:
+    """Raise InputError for a video that is missing or a folder: before a model is asked for, which is not to blame."""
+    if os.path.isdir(video):
+        raise InputError(f"{video}: this is a folder: name the videos in it")
+    if not os.path.lexists(video):
+        raise missing_file(video)
+
+
+def check_is_no_output(video: Path) -> None:
+    """Raise UsageError for a video whose name is that of an output that does not exist yet."""
+    if video.suffix.lower() in OUTPUT_SUFFIXES and not os.path.lexists(video) and url_of(video) is None:
+        raise UsageError(f"{video}: there is no such file; if it is an output, give it with --out")
+
+
+def check_is_file_name(output: Path) -> None:
+    """Raise UsageError for an output that is a folder."""
+    if os.path.isdir(output):
+        raise UsageError(f"--out {output}: this is a folder: give --out-dir {output}, or the name of a file in it")
+
+
+def check_is_local(*outputs: Path | None) -> None:
+    """Raise UsageError for an output that is an address: it would become folders of that name here."""
+    for output in outputs:
+        url = None if output is None else url_of(output)
+        if url is not None:
+            raise UsageError(f"{url}: outputs are local files: give the path of one, and copy it there afterwards")
 
 
 def check_finite(option: str, value: float | None) -> None:

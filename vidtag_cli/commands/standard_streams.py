@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,16 @@ def open_missing_streams() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free number: that of the stream
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8"))
+
+
+def show_what_can_be_shown() -> None:
+    """Make stdout and stderr write an escape for a character that their encoding does not have.
+
+    Python would raise UnicodeEncodeError in the middle of a table, after the work was done.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a stream of a test may be another one
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from vidtag_cli.errors import ModelError
 
-CUDA_PACKAGE = "cuda-bindings, part of vidtag[gpu] and vidtag[rtx]"
+CUDA_PACKAGE = "cuda-bindings, part of vidtag-geo[gpu] and vidtag-geo[rtx]"
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 _OUT_OF_MEMORY = "cudaErrorMemoryAllocation"

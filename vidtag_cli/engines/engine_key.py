@@ -66,7 +66,7 @@ def target_of_gpu(library: TensorRtLibrary, gpu: Gpu) -> BuildTarget:
     if capability not in named_targets(library):
         raise ModelError(
             f"{gpu.name}: {library.name} {library.version} builds for {', '.join(named_targets(library))}, not for "
-            f"{capability}: use --engine tensorrt (install vidtag[gpu])"
+            f"{capability}: use --engine tensorrt (install vidtag-geo[gpu])"
         )
     return target_named(library, capability)
 

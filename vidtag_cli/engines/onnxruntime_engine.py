@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vidtag_cli.bundle.contract import TensorContract
 from vidtag_cli.bundle.load import ModelGraph
 from vidtag_cli.engines.onnxruntime_providers import (
     CPU_PROVIDER,
@@ -154,6 +155,18 @@ class OnnxRuntimeEngine:
                 raise ModelError(
                     f"{self._graph.path}: the {side} (name, dtype, dimensions) are {actual}, "
                     f"but the bundle promises {expected}; the bundle was not exported by this program"
+                )
+            shapes = {node.name: node.shape for node in nodes}
+            for tensor in promised:
+                self._check_shape(side, tensor, shapes[tensor.name])
+
+    def _check_shape(self, side: str, tensor: TensorContract, shape: list[int | str | None]) -> None:
+        """Raise ModelError when the file states another shape; a length that it leaves open is checked at every run."""
+        for stated, promised in zip(shape, tensor.shape, strict=True):
+            if isinstance(stated, int) and stated != promised:
+                raise ModelError(
+                    f"{self._graph.path}: {side}: {tensor.name} has the shape {shape}, but the bundle promises "
+                    f"{list(tensor.shape)}; the bundle was not exported by this program"
                 )
 
     def _refuse_misplaced_nodes(self) -> None:

@@ -53,7 +53,7 @@ def import_onnxruntime() -> ModuleType:
         onnxruntime = importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ModelError(
-            f"onnxruntime cannot be imported ({error}): install vidtag[cpu], or vidtag[gpu] for an NVIDIA GPU"
+            f"onnxruntime cannot be imported ({error}): install vidtag-geo[cpu], or vidtag-geo[gpu] for an NVIDIA GPU"
         ) from error
     # The variable does not reach builds that report through the Windows event log; this call does.
     onnxruntime.disable_telemetry_events()
@@ -85,7 +85,7 @@ def open_inference_session(
     if provider not in ort.get_available_providers():
         raise ModelError(
             f"{device}: this onnxruntime ({ort.__version__}) has no {provider}: "
-            "remove the package onnxruntime and install vidtag[gpu], which brings onnxruntime-gpu"
+            "remove the package onnxruntime and install vidtag-geo[gpu], which brings onnxruntime-gpu"
         )
     # Before the CUDA libraries, for it sets what they read when they start.
     tensorrt = load_tensorrt_libraries(ort.__version__) if provider == TENSORRT_PROVIDER else ""
@@ -104,7 +104,7 @@ def open_inference_session(
     if loaded[0] != provider:
         raise ModelError(
             f"{device}: onnxruntime could not load {provider}{hint} and would run on {', '.join(loaded)}: "
-            "check the NVIDIA driver with nvidia-smi and install vidtag[gpu], which brings CUDA and cuDNN"
+            "check the NVIDIA driver with nvidia-smi and install vidtag-geo[gpu], which brings CUDA and cuDNN"
         )
     check_options(session, requested, threads, _name_of(source), ort.__version__)
     return session

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from vidtag_cli.errors import ModelError
 
 TENSORRT_PACKAGES = {
-    "tensorrt": "vidtag[gpu], which brings tensorrt; its libraries come from NVIDIA's own package index",
-    "tensorrt_rtx": "vidtag[rtx], which brings tensorrt-rtx",
+    "tensorrt": "vidtag-geo[gpu], which brings tensorrt; its libraries come from NVIDIA's own package index",
+    "tensorrt_rtx": "vidtag-geo[rtx], which brings tensorrt-rtx",
 }
 """The two Python modules with TensorRT's interface, and what to install for each."""
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 
 from vidtag_cli.bundle.folders import cache_dir
 from vidtag_cli.errors import ModelError, OutputError
-from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
+from vidtag_cli.files import exclusive_lock
+from vidtag_cli.gallery.store import Gallery, GalleryOrigin, check_areas, open_gallery
 from vidtag_cli.gallery.writing import check_gallery_target, save_gallery
 from vidtag_cli.geo.grid import KM_PER_DEGREE
 from vidtag_cli.geo.nearest import nearest_neighbour
@@ -22,9 +26,17 @@ Embed = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int], None]
 """Told how many positions are done, and of how many."""
 
+Say = Callable[[str], None]
+"""Takes a line for people."""
+
+ESTIMATE_AFTER_S = 3.0
+"""What takes longer than this is told with the time that is left."""
+
 SEAM_MARGIN_KM = 100.0
 """How near the antimeridian a point gets a second embedding: well past the distance at which two embeddings of
 GeoCLIP's encoder have nothing to do with each other (cosine 0.48 at 25 km)."""
+
+_logger = logging.getLogger(__name__)
 
 DUPLICATE_STEP_DEG = 1e-6
 """Positions that agree to this step (0.1 m) are one point."""
@@ -68,6 +80,7 @@ def build_gallery(
         cell_area_km2 = shared_cell_area_km2(points) if spacing_km is None else spacing_km**2
     elif isinstance(cell_area_km2, np.ndarray):
         cell_area_km2 = cell_area_km2[kept]
+    check_areas(path, cell_area_km2)
     alias_of = np.zeros(0, dtype=np.int64) if wraps else near_antimeridian(points)
     rows_latlon_deg = np.concatenate([points, other_longitude(points[alias_of])])
     blocks = embedding_blocks(rows_latlon_deg, embed, batch, progress)
@@ -83,26 +96,24 @@ def cached_gallery(
     cell_area_km2: float | np.ndarray | None = None,
     published_sha256: str = "",
     progress: Progress | None = None,
+    say: Say = _logger.warning,
 ) -> Gallery:
     """Return the gallery of a model's default coordinates from the cache, after building it there when it is missing.
 
     The cache is keyed by encoder, coordinates and, where ``embed`` looks them up, the hash of published embeddings, so
-    a stale gallery is never returned; one whose files are not those that were written raises ModelError.
+    a stale gallery is never returned; one whose files are not those that were written raises ModelError. Of several
+    processes that miss the same gallery one builds it and the others wait. ``say`` hears in words what takes so long.
     """
     fingerprint = _fingerprint(latlon_deg, cell_area_km2, published_sha256)
-    key = f"{origin.location_encoder_sha256[:16]}-{fingerprint[:16]}"
-    path = cache_dir() / "galleries" / key
+    path = cache_dir() / "galleries" / f"{origin.location_encoder_sha256[:16]}-{fingerprint[:16]}"
     if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{path.parent}: the cache for the gallery cannot be made ({error.strerror}): set XDG_CACHE_HOME to a "
-                "folder that can be written, or give a gallery with --gallery"
-            ) from error
-        return build_gallery(
-            path, latlon_deg, embed, origin, wraps=wraps, cell_area_km2=cell_area_km2, progress=progress, force=True
-        )
+        with ExitStack() as held:
+            _lock_cache(path, held, lambda line: say(f"{origin.model_name}: {line}"))
+            if not path.exists():  # another process may have built it meanwhile
+                return build_gallery(
+                    path, latlon_deg, embed, origin, wraps=wraps, cell_area_km2=cell_area_km2,
+                    progress=_first_use_progress(origin.model_name, len(latlon_deg), progress, say), force=True,
+                )  # fmt: skip
     try:
         return open_gallery(path, origin.location_encoder_sha256, verify=True)
     except ModelError as error:
@@ -202,6 +213,43 @@ def shared_cell_area_km2(latlon_deg: np.ndarray, cell_km: float = SHARED_CELL_KM
     columns = np.floor((latlon_deg[:, 1] + 180.0) / 360.0 * cells_in_row).astype(np.int64) % cells_in_row
     _, cell, count = np.unique(rows * (1 << 32) + columns, return_inverse=True, return_counts=True)
     return cell_km**2 / count[cell]
+
+
+def _lock_cache(path: Path, held: ExitStack, say: Say) -> None:
+    """Make the folder that a gallery of the cache lies in, and keep others from building the gallery until ``held``
+    ends.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path.parent}: the cache for the gallery cannot be made ({error.strerror}): set XDG_CACHE_HOME to a "
+            "folder that can be written, or give a gallery with --gallery"
+        ) from error
+    lock = path.parent / f".{path.name}.lock"
+    try:
+        waiting = "another vidtag is embedding the places of this model: waiting for it"
+        held.enter_context(exclusive_lock(lock, lambda: say(waiting)))
+    except OSError as error:
+        say(f"{lock}: cannot be locked ({error.strerror}): processes that start together each embed the places")
+
+
+def _first_use_progress(model_name: str, places: int, progress: Progress | None, say: Say) -> Progress:
+    """Say that places are being embedded, and return the progress that says once how long that will take."""
+    say(f"{model_name}: embedding its {places:,} places, which is done once and kept in the cache")
+    started_s = time.monotonic()
+    is_told = False
+
+    def show(done: int, total: int) -> None:
+        nonlocal is_told
+        elapsed_s = time.monotonic() - started_s
+        if not is_told and elapsed_s >= ESTIMATE_AFTER_S:
+            is_told = True
+            say(f"{model_name}: about {elapsed_s * (total - done) / done:.0f} s left")
+        if progress is not None:
+            progress(done, total)
+
+    return show
 
 
 def _fingerprint(latlon_deg: np.ndarray, cell_area_km2: float | np.ndarray | None, published_sha256: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery.build import Embed, embed_coordinates, other_longitude
-from vidtag_cli.gallery.store import Gallery
+from vidtag_cli.gallery.store import EMBEDDINGS_FILE, Gallery, first_odd_row
 
 BLOCK_BYTES = 128 * 1024 * 1024
 """Size of a float32 block that is converted on the way: 65,536 rows of width 512."""
@@ -36,7 +36,13 @@ BLAS_FROM_PRODUCT = 2048
 
 BLAS_BLOCK_ROWS = 65536
 
+SHORTEST_QUERY, LONGEST_QUERY = 1e-6, 1e6
+"""Queries are unit vectors, more or less; beyond these lengths scores or their exponentials are no numbers."""
+
 _resident: WeakKeyDictionary[Gallery, np.ndarray] = WeakKeyDictionary()
+
+_is_checked: WeakKeyDictionary[Gallery, np.ndarray] = WeakKeyDictionary()
+"""Which rows of a gallery were seen to be unit vectors, (R,) bool."""
 
 
 def search_gallery(gallery: Gallery, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +70,21 @@ def search_gallery(gallery: Gallery, queries: np.ndarray, k: int) -> tuple[np.nd
 
 
 def checked_queries(gallery: Gallery, queries: np.ndarray) -> np.ndarray:
-    """Return queries as contiguous float32 (N, E); raises ModelError when they cannot be compared with the gallery."""
+    """Return queries as contiguous float32 (N, E); raises ModelError when they cannot be compared with the gallery.
+
+    A query of zeros has the same cosine with every place, and would be answered with the first of them.
+    """
     queries = np.ascontiguousarray(queries, dtype=np.float32)
     if queries.ndim != 2 or queries.shape[1] != gallery.width:
         raise ModelError(f"{gallery.path}: has embeddings of width {gallery.width}, the queries are {queries.shape}")
-    if not np.isfinite(queries).all():
-        raise ModelError("a frame's embedding is not finite: check the model with 'vidtag models verify'")
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.linalg.norm(queries, axis=1)
+    odd = np.flatnonzero(~((length >= SHORTEST_QUERY) & (length <= LONGEST_QUERY)))  # also true for NaN
+    if odd.size:
+        raise ModelError(
+            f"the embedding of frame {odd[0]} of {len(queries)} searched together has the length {length[odd[0]]:g}: "
+            "it points nowhere; check the model with 'vidtag models verify', or try another precision or device"
+        )
     return queries
 
 
@@ -99,14 +114,34 @@ def rescore_points(
 
 
 def float32_rows(gallery: Gallery, start: int, stop: int) -> np.ndarray:
-    """Return (stop - start, E) float32 rows of the embeddings; do not change them, they may be the kept ones."""
+    """Return (stop - start, E) float32 rows of the embeddings; do not change them, they may be the kept ones.
+
+    Raises ModelError that names the first row that is no unit vector: NaN in one row would make every posterior
+    certain. A row is checked when it is first read as float32, which costs an eighth of that conversion; a check when
+    the gallery is opened would cost two thirds more than hashing it.
+    """
     rows, width = gallery.embeddings.shape
     if rows * width * 4 > RESIDENT_BYTES:
-        return gallery.embeddings[start:stop].astype(np.float32)
+        return _checked_rows(gallery, start, gallery.embeddings[start:stop].astype(np.float32))
     kept = _resident.get(gallery)
     if kept is None:
-        kept = _resident[gallery] = gallery.embeddings.astype(np.float32)
+        kept = _resident[gallery] = _checked_rows(gallery, 0, gallery.embeddings.astype(np.float32))
     return kept[start:stop]
+
+
+def _checked_rows(gallery: Gallery, start: int, rows: np.ndarray) -> np.ndarray:
+    """Return rows of a gallery as they are; raises ModelError when one of them is no unit vector."""
+    is_checked = _is_checked.setdefault(gallery, np.zeros(len(gallery.embeddings), dtype=bool))
+    if not is_checked[start : start + len(rows)].all():
+        odd = first_odd_row(rows)
+        if odd is not None:
+            row, length = odd
+            raise ModelError(
+                f"{gallery.path / EMBEDDINGS_FILE}: row {start + row} has the length {length:g}, but embeddings are "
+                "unit vectors: build the gallery again"
+            )
+        is_checked[start : start + len(rows)] = True
+    return rows
 
 
 def block_rows(gallery: Gallery) -> int:
@@ -168,7 +203,7 @@ def point_of_row(gallery: Gallery, rows: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _tuned_faiss() -> ModuleType:
+def import_faiss() -> ModuleType:
     """Return the faiss module with its matrix multiplication set for wide embeddings.
 
     FAISS multiplies matrices only from queries x width >= 128,000 on, and then in blocks of 1,024 vectors, which
@@ -184,7 +219,7 @@ def _tuned_faiss() -> ModuleType:
 
 def _fetch_rows(gallery: Gallery, queries: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``fetch`` best rows of the embeddings (N, fetch), unordered, and the lowest of their scores (N,)."""
-    faiss = _tuned_faiss()
+    faiss = import_faiss()
     best_scores = np.empty((len(queries), 0), dtype=np.float32)
     best_rows = np.empty((len(queries), 0), dtype=np.int64)
     step, total = SEARCH_BLOCKS * block_rows(gallery), len(gallery.embeddings)
@@ -201,7 +236,12 @@ def _fetch_rows(gallery: Gallery, queries: np.ndarray, fetch: int) -> tuple[np.n
 
 
 def _products(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return (N, n) scores. The gallery stands first in the product: for 8 queries BLAS is then faster by a third."""
+    """Return (N, n) scores. The gallery stands first in the product: for 8 queries BLAS is then faster by a third.
+
+    A single query goes twice: for a matrix and a vector BLAS has another way, whose sums depend on its threads.
+    """
+    if len(queries) == 1:
+        return _products(queries.repeat(2, axis=0), rows)[:1]
     return np.ascontiguousarray((rows @ queries.T).T)
 
 

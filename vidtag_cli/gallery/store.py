@@ -6,13 +6,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
+from vidtag_cli.bundle.array_files import ArrayShape, map_array
 from vidtag_cli.bundle.bundle_json import read_description
+from vidtag_cli.bundle.contract import Width
 from vidtag_cli.bundle.integrity import inside_path, sha256_of
 from vidtag_cli.errors import ModelError
+from vidtag_cli.strict_values import Range
 
 SCHEMA: Literal["vidtag-gallery/1"] = "vidtag-gallery/1"
 
@@ -22,6 +25,17 @@ EMBEDDINGS_FILE = "embeddings.npy"
 ALIASES_FILE = "alias_of.npy"
 CELL_AREA_FILE = "cell_area_km2.npy"
 
+MOST_POINTS = 1_000_000_000
+
+CELL_AREA_KM2 = Range(1e-9, 5.2e8)
+"""From a thousandth of a square metre to the whole Earth."""
+
+Latitude = Annotated[float, Range(-90.0, 90.0)]
+Longitude = Annotated[float, Range(-180.0, 180.0)]
+
+UNIT_LENGTH_TOLERANCE = 0.01
+"""Embeddings are unit vectors; rounding to float16 moves their length by far less than this."""
+
 KNOWN_FILES = frozenset({COORDINATES_FILE, EMBEDDINGS_FILE, ALIASES_FILE, CELL_AREA_FILE})
 
 
@@ -29,7 +43,7 @@ KNOWN_FILES = frozenset({COORDINATES_FILE, EMBEDDINGS_FILE, ALIASES_FILE, CELL_A
 class FileRecord:
     """Size and SHA-256 of one file of the gallery."""
 
-    bytes: int
+    bytes: Annotated[int, Range(0, 1 << 50)]
     sha256: str
 
 
@@ -40,7 +54,7 @@ class GalleryOrigin:
     """
 
     source: str
-    spacing_km: float | None
+    spacing_km: Annotated[float, Range(1e-6, 20_100.0)] | None
     model_name: str
     location_encoder_sha256: str
 
@@ -57,11 +71,11 @@ class GalleryContract:
     schema: Literal["vidtag-gallery/1"]
     created_with: str
     origin: GalleryOrigin
-    points: int
-    rows: int
-    width: int
-    cell_area_km2: float | None
-    bounding_box_deg: list[float]
+    points: Annotated[int, Range(1, MOST_POINTS)]
+    rows: Annotated[int, Range(1, 2 * MOST_POINTS)]
+    width: Width
+    cell_area_km2: Annotated[float, CELL_AREA_KM2] | None
+    bounding_box_deg: tuple[Longitude, Latitude, Longitude, Latitude]
     files: dict[str, FileRecord]
 
 
@@ -144,38 +158,47 @@ def _check_files(folder: Path, contract: GalleryContract, verify: bool) -> None:
 
 def _load(folder: Path, contract: GalleryContract) -> Gallery:
     points, rows, files = contract.points, contract.rows, contract.files
-    latlon_deg = _map_array(folder, COORDINATES_FILE, (points, 2), np.dtype(np.float64))
-    embeddings = _map_array(folder, EMBEDDINGS_FILE, (rows, contract.width), np.dtype(np.float16))
+    latlon_deg = _map_array(folder, COORDINATES_FILE, (points, 2), "float64")
+    embeddings = _map_array(folder, EMBEDDINGS_FILE, (rows, contract.width), "float16")
     alias_of = np.zeros(0, dtype=np.int64)
     if rows != points or ALIASES_FILE in files:
-        alias_of = np.array(_map_array(folder, ALIASES_FILE, (rows - points,), np.dtype(np.int64)))
+        alias_of = np.array(_map_array(folder, ALIASES_FILE, (rows - points,), "int64"))
     cell_area_km2: float | np.ndarray | None = contract.cell_area_km2
     if cell_area_km2 is None:
-        cell_area_km2 = np.array(_map_array(folder, CELL_AREA_FILE, (points,), np.dtype(np.float64)))
+        cell_area_km2 = np.array(_map_array(folder, CELL_AREA_FILE, (points,), "float64"))
     return Gallery(folder, latlon_deg, embeddings, alias_of, cell_area_km2, contract)
 
 
-def _map_array(folder: Path, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _map_array(folder: Path, name: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     try:
-        array = np.load(inside_path(folder, name), mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ModelError(f"{folder}: {name} cannot be read: {error}") from error
-    if array.shape != shape or array.dtype != dtype:
-        raise ModelError(
-            f"{folder}: {name} holds {array.dtype} {array.shape}, {GALLERY_JSON} promises {dtype} {shape}: rebuild it"
-        )
-    return array
+        return map_array(inside_path(folder, name), ArrayShape(dtype, shape))
+    except ModelError as error:
+        raise ModelError(f"{error}; {GALLERY_JSON} promises {dtype} {shape}: build the gallery again") from error
 
 
 def _check_contents(gallery: Gallery) -> None:
     lat, lon = gallery.latlon_deg[:, 0], gallery.latlon_deg[:, 1]
-    if gallery.points < 1:
-        raise ModelError(f"{gallery.path}: holds no point")
     if not ((np.abs(lat) <= 90.0).all() and (lon >= -180.0).all() and (lon < 180.0).all()):
         raise ModelError(f"{gallery.path}: a position is outside latitude [-90, 90], longitude [-180, 180)")
     alias_of = gallery.alias_of
     if alias_of.size and not (alias_of[0] >= 0 and alias_of[-1] < gallery.points and (np.diff(alias_of) > 0).all()):
         raise ModelError(f"{gallery.path}: {ALIASES_FILE} does not name points in rising order")
-    area = np.asarray(gallery.cell_area_km2)
-    if not (np.isfinite(area).all() and (area > 0.0).all()):
-        raise ModelError(f"{gallery.path}: an area is not a positive number of km2")
+    check_areas(gallery.path, gallery.cell_area_km2)
+
+
+def first_odd_row(embeddings: np.ndarray) -> tuple[int, float] | None:
+    """Return the index and the length of the first of some embeddings (n, E) that is no unit vector: one with NaN,
+    infinity or zeros alone, for instance. None when all are.
+    """
+    rows = embeddings.astype(np.float32, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = np.sqrt(np.einsum("ne,ne->n", rows, rows))
+    odd = np.flatnonzero(~(np.abs(length - 1.0) <= UNIT_LENGTH_TOLERANCE))  # also true for NaN
+    return (int(odd[0]), float(length[odd[0]])) if odd.size else None
+
+
+def check_areas(path: str | Path, cell_area_km2: float | np.ndarray) -> None:
+    """Raise ModelError, naming the gallery, unless every area that a point stands for is one that exists on Earth."""
+    area = np.asarray(cell_area_km2)
+    if not ((area >= CELL_AREA_KM2.least) & (area <= CELL_AREA_KM2.most)).all():
+        raise ModelError(f"{path}: an area is not between {CELL_AREA_KM2.least:g} and {CELL_AREA_KM2.most:g} km2")

@@ -25,12 +25,10 @@ from vidtag_cli.gallery.store import (
     Gallery,
     GalleryContract,
     GalleryOrigin,
+    first_odd_row,
     open_gallery,
 )
 from vidtag_cli.geo.antimeridian import bounding_box
-
-UNIT_LENGTH_TOLERANCE = 0.01
-"""Embeddings are unit vectors; float16 rounding moves their length by far less than this."""
 
 
 def save_gallery(
@@ -98,7 +96,7 @@ def _write_files(
         rows=rows,
         width=width,
         cell_area_km2=None if isinstance(cell_area_km2, np.ndarray) else float(cell_area_km2),
-        bounding_box_deg=list(bounding_box(latlon_deg)),
+        bounding_box_deg=bounding_box(latlon_deg),
         files={file.name: FileRecord(file.stat().st_size, sha256_of(file)) for file in sorted(folder.iterdir())},
     )
     note = json.dumps(dataclasses.asdict(contract), indent=2, ensure_ascii=False, allow_nan=False)
@@ -126,10 +124,10 @@ def _write_embeddings(file: Path, blocks: Iterable[np.ndarray], rows: int) -> in
 def _check_block(block: np.ndarray, width: int, first_row: int) -> None:
     if block.ndim != 2 or block.shape[1] != width:
         raise ModelError(f"the location encoder gave an embedding of shape {block.shape} after one of width {width}")
-    length = np.linalg.norm(block.astype(np.float32), axis=1)
-    wrong = np.flatnonzero(~(np.abs(length - 1.0) <= UNIT_LENGTH_TOLERANCE))  # also true for NaN
-    if wrong.size:
+    odd = first_odd_row(block)
+    if odd is not None:
+        row, length = odd
         raise ModelError(
-            f"the location encoder gave an embedding of length {length[wrong[0]]} for position {first_row + wrong[0]}: "
+            f"the location encoder gave an embedding of length {length:g} for position {first_row + row}: "
             "embeddings must be unit vectors; check the model with 'vidtag models verify'"
         )

@@ -9,6 +9,9 @@ import numpy as np
 
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, wrap_longitude_deg
 
+MAX_POINTS = 1_000_000_000
+"""Of a grid: their coordinates alone take 16 GB. More of them are a slip of the spacing, and would take for ever."""
+
 KM_PER_DEGREE = math.radians(1.0) * EARTH_RADIUS_KM
 
 
@@ -24,7 +27,7 @@ def equal_area_grid(
 
     Rows are equally spaced in latitude; a row holds as many points as its own length needs, so the grid neither
     bunches at the poles nor repeats a point. ``west_deg`` greater than ``east_deg`` means a box across the
-    antimeridian. Raises ValueError for a box or spacing that makes no grid.
+    antimeridian. Raises ValueError for a box or spacing that makes no grid, or one of more than ``MAX_POINTS``.
     """
     return np.concatenate(list(equal_area_grid_blocks(spacing_km, south_deg, west_deg, north_deg, east_deg)))
 
@@ -41,6 +44,11 @@ def equal_area_grid_blocks(
     filter.
     """
     width_deg = _checked_width_deg(spacing_km, south_deg, west_deg, north_deg, east_deg)
+    points = box_area_km2(south_deg, west_deg, north_deg, east_deg) / spacing_km**2
+    if points > MAX_POINTS:
+        raise ValueError(
+            f"a spacing of {spacing_km:g} km would give {points:.1g} points, and {MAX_POINTS:.0e} is the limit"
+        )
     rows = max(1, math.ceil((north_deg - south_deg) * KM_PER_DEGREE / spacing_km - 1e-9))
     row_lat_deg = south_deg + (np.arange(rows) + 0.5) * ((north_deg - south_deg) / rows)
     row_length_km = width_deg * KM_PER_DEGREE * np.cos(np.deg2rad(row_lat_deg))

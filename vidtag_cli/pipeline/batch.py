@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from vidtag_cli.errors import EvidenceError, InputError, OutputError, UsageError, VidtagError
+from vidtag_cli.errors import EvidenceError, InputError, UsageError, VidtagError
+from vidtag_cli.exhaustion import explain_exhaustion
 from vidtag_cli.pipeline.evidence import sha256_of_evidence
 from vidtag_cli.pipeline.locate import LocateOptions
-from vidtag_cli.pipeline.run import OutputRequest, RunResult, check_request, run_input
+from vidtag_cli.pipeline.run import OutputRequest, RunResult, check_format_options, check_request, run_input
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.writers.formats import FORMATS, STDOUT
 from vidtag_cli.writers.geojson import Shape
@@ -47,6 +49,7 @@ def requests_for(
     wants_report: bool,
     force: bool,
     geojson_shape: Shape,
+    csv_abstained: bool = False,
 ) -> list[tuple[Path, OutputRequest]]:
     """Return each input with what to write for it; raises UsageError for options that do not go together.
 
@@ -59,12 +62,10 @@ def requests_for(
     if out_dir is not None:
         if report is not None:
             raise UsageError("--report names one file: with --out-dir each video's report is written beside its track")
-        if not os.path.isdir(out_dir):
-            raise OutputError(f"{out_dir}: there is no such folder: create it first")
         formats = _format_list(format_names or "gpx")
-        requests = [
-            (path, _request_in_folder(path, out_dir, formats, wants_report, force, geojson_shape)) for path in inputs
-        ]
+        check_format_options(formats, geojson_shape, csv_abstained)
+        common = OutputRequest(force=force, geojson_shape=geojson_shape, csv_abstained=csv_abstained)
+        requests = [(path, _request_in_folder(path, out_dir, formats, wants_report, common)) for path in inputs]
         _check_no_target_is_shared(requests)
         return requests
     if report is not None and len(inputs) > 1:
@@ -74,7 +75,7 @@ def requests_for(
     to_files = [path for path in outs if str(path) != STDOUT]
     if report is None and wants_report and to_files:
         report = to_files[0].with_suffix(".report.json")
-    request = OutputRequest(tuple(outs), format_names, report, force, geojson_shape)
+    request = OutputRequest(tuple(outs), format_names, report, force, geojson_shape, csv_abstained=csv_abstained)
     for path in inputs:
         check_request(path, request)
     return [(path, request) for path in inputs]
@@ -102,7 +103,7 @@ def _format_list(names: str) -> list[str]:
 
 
 def _request_in_folder(
-    path: Path, folder: Path, formats: Sequence[str], wants_report: bool, force: bool, geojson_shape: Shape
+    path: Path, folder: Path, formats: Sequence[str], wants_report: bool, common: OutputRequest
 ) -> OutputRequest:
     """Return the outputs of one of many videos: named by stem and content, so that two ``clip.mp4`` do not collide.
 
@@ -116,8 +117,7 @@ def _request_in_folder(
     name = f"{path.stem}.{sha256[:8]}"
     tracks = tuple(folder / f"{name}{FORMATS[kind].suffixes[0]}" for kind in formats)
     report = folder / f"{name}.report.json" if wants_report else None
-    shape: Shape = geojson_shape if "geojson" in formats else "point"
-    return OutputRequest(tracks, None, report, force, shape, sha256)
+    return replace(common, tracks=tracks, report=report, named_after_sha256=sha256)
 
 
 def locate_or_error(
@@ -135,10 +135,13 @@ def locate_or_error(
             path, session, options, request, start_time=start_time, expected_sha256=expected_sha256, progress=progress
         )
     except VidtagError as error:
-        return error
+        return explain_exhaustion(error) or error
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001  as __main__ would say it, and the next input has its turn
+        exhausted = explain_exhaustion(error)
+        if exhausted is not None:
+            return exhausted
         bug = VidtagError(
             f"unexpected {' '.join(f'{type(error).__name__}: {error}'.split())}; this is a bug: "
             "run this video alone with --debug for the traceback"

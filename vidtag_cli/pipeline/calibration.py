@@ -115,8 +115,14 @@ def read_rule(bundle: ModelBundle) -> UncertaintyRule | UncalibratedRule:
 
 def _read_number(bundle: ModelBundle, name: str) -> float:
     value = bundle.calibration.parameters.get(name)
-    if value is None or not (value > 0.0) or math.isinf(value):
+    if value is None or not (value > 0.0):
         raise ModelError(f"{bundle.path}: calibration.parameters.{name} must be a number above 0, found {value}")
+    least, most = (1e-3, 1e4) if name.endswith("_scale") else (1e-9, 1e9)
+    if not least <= value <= most:
+        raise ModelError(
+            f"{bundle.path}: calibration.parameters.{name}: "
+            f"expected a number from {least:g} to {most:g}, found {value:g}"
+        )
     return value
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from vidtag_cli.bundle.array_files import ArrayShape, read_arrays
 from vidtag_cli.bundle.load import ModelBundle
 from vidtag_cli.errors import ModelError
 
@@ -25,15 +25,14 @@ class DomainModel:
         """Return (N,) float32 Mahalanobis distances of features (N, D), divided by the square root of D: about 1
         inside.
         """
+        if len(features) == 1:  # as a matrix: sums of BLAS for a single vector depend on its threads
+            return self.distance(features.repeat(2, axis=0))[:1]
         white = (features - self.mean) @ self.whitening
         return np.sqrt((white**2).mean(-1))
 
 
-def _check_numbers(path: Path, model: DomainModel) -> None:
-    """Raise ModelError for numbers by which nothing, or not everything, could lie outside the domain."""
-    for name, array in (("mean", model.mean), ("whitening", model.whitening)):
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
-            raise ModelError(f"{path}: {name}: its numbers must all be finite: install the model again")
+def _check_directions(path: Path, model: DomainModel) -> None:
+    """Raise ModelError for a whitening that leaves a direction out: whatever lies there would be inside the domain."""
     if not (model.whitening.any(axis=0).all() and model.whitening.any(axis=1).all()):
         raise ModelError(f"{path}: whitening: a direction without width: install the model again")
 
@@ -60,14 +59,8 @@ def load_domain_model(bundle: ModelBundle) -> DomainModel | None:
         if bundle.calibration.is_measured:
             raise ModelError(f"{bundle.path}: its calibration has max_domain_distance, but there is no {DOMAIN_FILE}")
         return None
-    path = bundle.file(DOMAIN_FILE)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            model = DomainModel(arrays["mean"], arrays["whitening"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise ModelError(f"{path}: not a domain model: {error}") from error
-    width = bundle.feature_dim
-    if model.mean.shape != (width,) or model.whitening.shape != (width, width):
-        raise ModelError(f"{path}: a domain model of width {model.mean.shape} for features of width {width}")
-    _check_numbers(path, model)
+    path, width = bundle.file(DOMAIN_FILE), bundle.feature_dim
+    expected = {"mean": ArrayShape("float32", (width,)), "whitening": ArrayShape("float32", (width, width))}
+    model = DomainModel(**read_arrays(path, expected))
+    _check_directions(path, model)
     return model

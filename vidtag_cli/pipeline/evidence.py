@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidtag_cli.errors import EvidenceError, InputError, UsageError
+from vidtag_cli.errors import EvidenceError, InputError, UsageError, missing_file
 
 SHA256_HEX = re.compile("[0-9a-fA-F]{64}")
 
@@ -91,7 +91,7 @@ def open_evidence(path: Path) -> Iterator[Evidence]:
     except IsADirectoryError as error:
         raise InputError(f"{path}: this is a folder: name the videos in it") from error
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
+        raise missing_file(path) from error
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     try:

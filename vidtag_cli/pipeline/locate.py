@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
@@ -43,7 +44,8 @@ class LocateOptions:
 
     ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
-    ``stream`` is the number of the video stream among all streams of the file, None for the one ffmpeg would take.
+    ``strict`` makes an input that is incomplete or damaged an error. ``stream`` is the number of the video stream among
+    all streams of the file, None for the one that ``choose_stream`` takes.
     """
 
     sampling_fps: float | None = None
@@ -56,6 +58,7 @@ class LocateOptions:
     shots: Literal["split", "whole"] = "split"
     smooth: Literal["none", "viterbi"] = "none"
     max_speed_km_h: float = MAX_SPEED_KM_H
+    strict: bool = False
     stream: int | None = None
     max_pixels: int = DEFAULT_LIMITS.max_pixels
     max_frame_rate_fps: float = DEFAULT_LIMITS.max_frame_rate_fps
@@ -69,13 +72,13 @@ class LocateOptions:
 
 @dataclass(frozen=True, slots=True)
 class LocateResult:
-    """A located video: the track, what was read, what went wrong on the way."""
+    """A located video: the track, what was read and whether all of it was there, what the decoder complained of."""
 
     track: Track
     video: VideoInfo
+    decoded: DecodeReport
     decode_errors: tuple[str, ...]
     sampling_fps: float | None
-    decode: DecodeReport
 
 
 def locate_video(
@@ -86,7 +89,7 @@ def locate_video(
     time_basis: TimeBasis | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LocateResult:
-    """Return the track of a probed video; raises VideoError when it cannot be decoded.
+    """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
     ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length
     of the video but for the estimates themselves, and 1.5 KB a frame for a path.
@@ -104,17 +107,23 @@ def locate_video(
                     searched.append(search_for_path(session, embedded))
                 if progress is not None:
                     progress(points[-1].media_time_s)
+    if options.strict and not decoder.report.is_complete:
+        raise VideoError(
+            f"{video.path}: incomplete or damaged ({'; '.join(decoder.report.missing)}): nothing was written; leave "
+            "--strict out to locate what is there"
+        )
     limitations = limitations_of(
         session,
         is_one_shot=options.shots == "whole",
         are_frames_sparse=is_sparse([point.media_time_s for point in points], session.step_s),
+        missing=decoder.report.missing,
     )
-    time_basis = at_first_point(time_basis or TimeBasis(), video, points[0].media_time_s)
+    time_basis = at_first_point(time_basis or TimeBasis(), video, points[0].media_time_s if points else 0.0)
     track = Track(video.path.name, tuple(points), session.bundle.name, time_basis, limitations=limitations)
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
-    return LocateResult(track, video, decoder.errors, sampling_rate_fps(session, options), decoder.report)
+    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
 
 
 def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:

@@ -5,26 +5,32 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
 from vidtag_cli.pipeline.evidence import EvidenceState, check_expected_hash, check_named_after, open_evidence
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
-from vidtag_cli.pipeline.output_files import all_or_none
-from vidtag_cli.pipeline.report import build_report, point_record, summary_record
+from vidtag_cli.pipeline.output_files import all_or_none, settle_earlier_runs
+from vidtag_cli.pipeline.report import build_report, completeness_record, point_record, summary_record
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.video.probe import probe_video
 from vidtag_cli.writers.atomic import check_output_free, is_stream
-from vidtag_cli.writers.formats import STDOUT, WrittenFile, format_of, write_track
+from vidtag_cli.writers.formats import (
+    FORMATS,
+    STDOUT,
+    FormatOptions,
+    WrittenFile,
+    format_of,
+    render_output,
+)
 from vidtag_cli.writers.geojson import Shape
 from vidtag_cli.writers.names import path_fields
-from vidtag_cli.writers.report import write_report
+from vidtag_cli.writers.report import render_report
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class OutputRequest:
     force: bool = False
     geojson_shape: Shape = "point"
     named_after_sha256: str | None = None
+    csv_abstained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,15 @@ class RunResult:
     outputs: tuple[WrittenFile, ...]
     report: Path | None
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what a person must be told of the outputs that they do not say themselves."""
+        return tuple(
+            f"{out.path} leaves out the frames that abstained ({out.frames_left_out}): the record has them, GeoJSON, "
+            "and CSV with --csv-abstained"
+            for out in self.outputs
+            if out.frames_left_out and out.format_label == FORMATS["csv"].label
+        )
+
     def summary(self) -> dict[str, Any]:
         """Return the machine summary of ``--json``."""
         track = self.located.track
@@ -59,25 +75,39 @@ class RunResult:
             **path_fields(self.path),
             "exit_code": self.exit_code,
             "summary": summary_record(track),
+            "completeness": completeness_record(self.located.decoded),
             "outputs": [
-                {**path_fields(out.path), "format": out.format_label, "sha256": out.sha256} for out in self.outputs
+                {
+                    **path_fields(out.path), "format": out.format_label, "sha256": out.sha256,
+                    "frames_left_out": out.frames_left_out,
+                }
+                for out in self.outputs
             ],
             **({"report": None} if self.report is None else path_fields(self.report, "report")),
             "estimates": [point_record(track, point) for point in track.points],
-        }
+        }  # fmt: skip
 
 
 def check_request(path: Path, request: OutputRequest) -> None:
-    """Raise UsageError or OutputError when an output could not be written later: seconds instead of hours in."""
+    """Raise UsageError or OutputError when an output could not be written later: seconds instead of hours in.
+
+    What a killed run left by half under these names or hidden beside them is settled first.
+    """
     _check_distinct(request)
     formats = [format_of(output, request.format_name).name for output in request.tracks]
-    if request.geojson_shape != "point" and "geojson" not in formats:
-        raise UsageError(f"--geojson-shape {request.geojson_shape}: no output is GeoJSON: leave the option out")
-    for output in request.tracks:
-        if str(output) != STDOUT:
-            check_output_free(output, [path], request.force)
-    if request.report is not None:
-        check_output_free(request.report, [path], request.force)
+    check_format_options(formats, request.geojson_shape, request.csv_abstained)
+    outputs = [*request.tracks, *([] if request.report is None else [request.report])]
+    settle_earlier_runs(outputs)
+    for output in outputs:
+        check_output_free(output, [path], request.force)
+
+
+def check_format_options(format_names: Sequence[str], geojson_shape: Shape, csv_abstained: bool) -> None:
+    """Raise UsageError for an option of a format that is not written."""
+    if geojson_shape != "point" and "geojson" not in format_names:
+        raise UsageError(f"--geojson-shape {geojson_shape}: no output is GeoJSON: leave the option out")
+    if csv_abstained and "csv" not in format_names:
+        raise UsageError("--csv-abstained: no output is CSV: leave the option out")
 
 
 def _check_distinct(request: OutputRequest) -> None:
@@ -91,12 +121,6 @@ def _check_distinct(request: OutputRequest) -> None:
         if target in output_at:
             raise UsageError(f"{output_at[target]} and {output}: two outputs in one place: give each a name of its own")
         output_at[target] = output
-
-
-def _write_output(located: LocateResult, output: Path, request: OutputRequest) -> WrittenFile:
-    is_geojson = format_of(output, request.format_name).name == "geojson"
-    shape = request.geojson_shape if is_geojson else "point"
-    return write_track(located.track, output, request.format_name, request.force, shape)
 
 
 def locate_unchanged(
@@ -154,12 +178,17 @@ def run_input(
         named_after_sha256=request.named_after_sha256, progress=progress,
     )  # fmt: skip
     exit_code = 0 if located.track.located() else ALL_FRAMES_ABSTAINED
-    with all_or_none() as files:
-        outputs = [files.put(output, partial(_write_output, located, output, request)) for output in request.tracks]
+    with all_or_none(request.force) as files:
+        outputs = []
+        format_options = FormatOptions(request.geojson_shape, request.csv_abstained)
+        for output in request.tracks:
+            content, written = render_output(located.track, output, request.format_name, format_options)
+            files.add(output, content)
+            outputs.append(written)
         if request.report is not None:
             report = build_report(
                 run_id=str(uuid.uuid4()), started=started, arguments=sys.argv[1:], session=session, options=options,
                 result=located, before=before, after=after, outputs=outputs, exit_code=exit_code,
             )  # fmt: skip
-            files.put(request.report, partial(write_report, report, request.report, request.force))
+            files.add(request.report, render_report(report))
     return RunResult(path, exit_code, located, tuple(outputs), request.report)

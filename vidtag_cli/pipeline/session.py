@@ -14,10 +14,11 @@ from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.engines.opening import check_engine, has_float64, open_engine
-from vidtag_cli.gallery.build import Embed, Progress, cached_gallery, published_or_embedded
+from vidtag_cli.gallery.build import Embed, cached_gallery, published_or_embedded
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
+from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
 FRAME_ENCODERS: Mapping[Kind, str] = {"vidtag": "dual_encoder", "geoclip": "image_encoder"}
 """Kind of model to the graph that sees the pixels."""
@@ -29,6 +30,7 @@ class Session:
 
     ``embed_places`` gives the embeddings of the gallery's points before they were rounded to be stored.
     ``searches_own_gallery`` says whether the gallery is the model's own, with which its calibration was measured.
+    ``thread_pools`` are the threads of the libraries beside the engines.
     """
 
     bundle: ModelBundle
@@ -38,6 +40,7 @@ class Session:
     domain: DomainModel | None
     rule: UncertaintyRule | UncalibratedRule
     searches_own_gallery: bool
+    thread_pools: tuple[ThreadPool, ...] = ()
 
     @property
     def step_s(self) -> float:
@@ -69,14 +72,16 @@ def open_session(
 ) -> Session:
     """Return a session; raises ModelError when the model, the gallery or the engine cannot be had as asked.
 
-    ``device`` is by default the engine's own, ``precision`` the bundle's. ``observer`` hears about engines that are
-    built at first use and how far the embedding of the gallery is.
+    ``device`` is by default the engine's own, ``precision`` the bundle's; ``threads`` rules the engines on the CPU and,
+    for the whole process, numpy and FAISS; by default all processors this process may use. ``observer`` hears about
+    engines that are built at first use and how far the embedding of the gallery is.
 
     Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are those that came with them, or
     are computed once, and are kept in the user's cache under the hash of the location encoder. The hash of every file
     is checked: the evidence record names them.
     """
     check_engine(engine)
+    pools = limit_threads(threads)
     bundle = load_bundle(find_model(model))
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
@@ -86,12 +91,12 @@ def open_session(
     if gallery_path is not None:
         gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256, verify=True)
     else:
-        gallery, embed = _default_gallery(bundle, embed, None if observer is None else observer.progress)
+        gallery, embed = _default_gallery(bundle, embed, observer or BuildObserver())
     is_own = gallery_path is None
     rule = read_rule(bundle)
     if isinstance(rule, UncertaintyRule) and not is_own:
         rule = rule.among_other_places()
-    return Session(bundle, engines, gallery, embed, load_domain_model(bundle), rule, is_own)
+    return Session(bundle, engines, gallery, embed, load_domain_model(bundle), rule, is_own, pools)
 
 
 def location_embedder(engine: Engine) -> Embed:
@@ -99,7 +104,7 @@ def location_embedder(engine: Engine) -> Embed:
     return lambda latlon_deg: engine.run({"latlon_deg": latlon_deg})["location_embedding"]
 
 
-def _default_gallery(bundle: ModelBundle, embed: Embed, progress: Progress | None) -> tuple[Gallery, Embed]:
+def _default_gallery(bundle: ModelBundle, embed: Embed, observer: BuildObserver) -> tuple[Gallery, Embed]:
     """Return the gallery of the bundle's own coordinates, and the function that embeds its points."""
     latlon_deg, published = bundle.gallery_latlon_deg(), bundle.gallery_embedding()
     if published is not None:
@@ -110,6 +115,6 @@ def _default_gallery(bundle: ModelBundle, embed: Embed, progress: Progress | Non
         wraps=bundle.location_encoder_kind == "sphere",
         cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"),
         published_sha256=bundle.contract.files.get(GALLERY_EMBEDDING_FILE, ""),
-        progress=progress,
+        progress=observer.progress, say=observer.say,
     )  # fmt: skip
     return gallery, embed

@@ -23,19 +23,19 @@ _CODECS_WITH_HIDDEN_PACKETS = frozenset({"vp8", "vp9", "mpeg4", "theora", "msmpe
 
 @dataclass(frozen=True, slots=True)
 class DecodeReport:
-    """How many frames the file holds by its packets, how many of them were decoded and used; the end of the last frame
-    and the end that the container promises, in seconds, None where it promises none; how many times the clock started
-    again; and in words what of the input is missing or damaged, and what a user should know besides.
+    """How many frames were decoded and used; the end of the last frame and the end that the container promises, in
+    seconds, None where it promises none; in words what of the input is missing or damaged, and what a user should know
+    besides; how many frames the file holds by its packets, and how many times its clock started again.
     """
 
-    frames_in_file: int
     frames_decoded: int
     frames_used: int
     media_end_s: float | None
     promised_end_s: float | None
-    restarts: int
     missing: tuple[str, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    frames_in_file: int = 0
+    restarts: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -73,13 +73,13 @@ def make_report(
     if error_count:
         missing.append(f"the decoder reported {error_count} errors")
     return DecodeReport(
-        packets.count, frames_decoded, frames_used, end_s, promised_s, restarts, tuple(missing), _notes(packets)
+        frames_decoded, frames_used, end_s, promised_s, tuple(missing), _notes(info, packets), packets.count, restarts
     )
 
 
-def _notes(packets: Packets) -> tuple[str, ...]:
+def _notes(info: VideoInfo, packets: Packets) -> tuple[str, ...]:
     kinds = Counter(part.is_continued for part in packets.parts[1:])
-    notes = []
+    notes = [] if info.stream_choice is None else [info.stream_choice]
     if kinds[False]:
         notes.append(
             f"its times start again ({kinds[False]} times): the parts were put behind each other, each a shot of its "

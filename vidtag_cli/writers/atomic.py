@@ -7,12 +7,16 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from vidtag_cli.errors import OutputError
 from vidtag_cli.files import Content, create_file, replace_file
+
+STDOUT = "-"
+"""The name of standard output on the command line."""
 
 STANDARD_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
 DESCRIPTOR_PATH = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
@@ -29,15 +33,15 @@ def atomic_write(path: str | Path, content: Content, *, force: bool = False) -> 
     (``/dev/stdout``), pipes and devices are written directly. No temporary file is left behind, whatever stops the
     writing; BrokenPipeError passes through.
     """
-    try:
-        if is_stream(path):
-            _write_stream(path, content)
+    if is_stream(path):
+        write_stream(path, content)
+        return
+    target = Path(os.path.realpath(path))
+    with explained(path):
+        if force:
+            replace_file(target, content)
         else:
-            _write_regular_file(Path(os.path.realpath(path)), content, force)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _explain(path, error)
+            create_file(target, content)
 
 
 def check_output_free(path: str | Path, inputs: Sequence[str | Path] = (), force: bool = False) -> None:
@@ -52,10 +56,8 @@ def check_output_free(path: str | Path, inputs: Sequence[str | Path] = (), force
             raise OutputError(
                 f"{path}: this is the input {input_path} itself, which is never overwritten: choose another name"
             )
-    try:
+    with explained(path):
         _check_target_free(path, Path(os.path.realpath(path)), force)
-    except OSError as error:
-        _explain(path, error)
 
 
 def _check_target_free(path: str | Path, target: Path, force: bool) -> None:
@@ -88,8 +90,10 @@ def _descriptor(path: str | Path) -> int | None:
 
 
 def is_stream(path: str | Path) -> bool:
-    """Return whether the path is a descriptor, a pipe or a device: written directly, never replaced or removed."""
-    if _descriptor(path) is not None:
+    """Return whether the path is standard output, a descriptor, a pipe or a device: written directly, never replaced or
+    removed.
+    """
+    if str(path) == STDOUT or _descriptor(path) is not None:
         return True
     try:
         mode = os.stat(path).st_mode
@@ -98,16 +102,24 @@ def is_stream(path: str | Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def _write_stream(path: str | Path, content: Content) -> None:
+def write_stream(path: str | Path, content: Content) -> None:
+    """Write to a path that ``is_stream``; raises OutputError, and BrokenPipeError when the reader is gone."""
+    if str(path) == STDOUT:
+        with explained("standard output"):
+            sys.stdout.flush()
+            _write_content(sys.stdout.buffer, content)
+            sys.stdout.buffer.flush()
+        return
     descriptor = _descriptor(path)
-    if descriptor is None:
-        file_descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    else:
-        # Opening /dev/stdout by name would truncate the file that the shell appends to; a duplicate continues it.
-        sys.stdout.flush()
-        file_descriptor = os.dup(descriptor)
-    with os.fdopen(file_descriptor, "wb") as stream:
-        _write_content(stream, content)
+    with explained(path):
+        if descriptor is None:
+            file_descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        else:
+            # Opening /dev/stdout by name would truncate the file that the shell appends to; a duplicate continues it.
+            sys.stdout.flush()
+            file_descriptor = os.dup(descriptor)
+        with os.fdopen(file_descriptor, "wb") as stream:
+            _write_content(stream, content)
 
 
 def _write_content(stream: BinaryIO, content: Content) -> None:
@@ -117,11 +129,18 @@ def _write_content(stream: BinaryIO, content: Content) -> None:
         content(stream)
 
 
-def _write_regular_file(target: Path, content: Content, force: bool) -> None:
-    if force:
-        replace_file(target, content)
-    else:
-        create_file(target, content)
+@contextmanager
+def explained(path: str | Path) -> Iterator[None]:
+    """Turn an OSError of the block into the OutputError that says why ``path`` cannot be written, and what to do.
+
+    BrokenPipeError passes through: the reader is gone and needs no explanation.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _explain(path, error)
 
 
 def _explain(path: str | Path, error: OSError) -> NoReturn:

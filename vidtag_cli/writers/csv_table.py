@@ -1,15 +1,18 @@
 """CSV (RFC 4180): one row per estimate, for spreadsheets, GDAL and GPSBabel.
 
-Abstained frames are left out: GPSBabel reads an empty position as 1e25 degrees. The media time is called ``offset_s``
-because GPSBabel stops at a column named ``media_time_s``. There is no text column, so no cell can start a formula.
+Abstained frames are left out unless they are asked for: GPSBabel reads an empty position as 1e25 degrees. The media
+time is called ``offset_s`` because GPSBabel stops at a column named ``media_time_s``. No cell holds a text from
+outside, so none can start a formula.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 
 from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.writers.names import legal_text
 from vidtag_cli.writers.values import (
     confidence_text,
     degree_text,
@@ -20,29 +23,37 @@ from vidtag_cli.writers.values import (
 )
 
 COLUMNS = ("frame", "offset_s", "time_utc", "lat", "lon", "radius50_m", "radius95_m", "confidence", "shot")
+STATUS_COLUMNS = ("status", "abstain_reason")
 
 
-def render_csv(track: Track) -> bytes:
-    """Return the table in UTF-8 without a byte order mark, lines ending in CRLF; unknown values are empty cells."""
+def render_csv(track: Track, with_abstained: bool = False) -> bytes:
+    """Return the table in UTF-8 without a byte order mark, lines ending in CRLF; unknown values are empty cells.
+
+    With ``with_abstained`` there is a row for every frame, and two columns more that say what became of it.
+    """
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\r\n")
-    table.writerow(COLUMNS)
-    located = track.located()
-    for point, (lat_deg, lon_deg) in zip(located, written_latlon(located), strict=True):
-        table.writerow(_row(track, point, lat_deg, lon_deg))
+    table.writerow([*COLUMNS, *STATUS_COLUMNS] if with_abstained else COLUMNS)
+    positions = iter(written_latlon(track.located()).tolist())
+    for point in track.points:
+        position = [degree_text(degrees) for degrees in next(positions)] if point.status == "ok" else ["", ""]
+        row = _row(track, point, position)
+        if with_abstained:
+            table.writerow([*row, point.status, legal_text(point.abstain_reason or "")])
+        elif point.status == "ok":
+            table.writerow(row)
     return text.getvalue().encode("utf-8")
 
 
-def _row(track: Track, point: TrackPoint, lat_deg: float, lon_deg: float) -> tuple[str, ...]:
+def _row(track: Track, point: TrackPoint, position: Sequence[str]) -> list[str]:
     instant = track.time_utc(point)
-    return (
+    return [
         str(point.frame_index),
         media_time_text(point.media_time_s),
         "" if instant is None else instant_text(instant),
-        degree_text(lat_deg),
-        degree_text(lon_deg),
+        *position,
         "" if point.radius50_m is None else radius_text(point.radius50_m),
         "" if point.radius95_m is None else radius_text(point.radius95_m),
         "" if point.confidence is None else confidence_text(point.confidence),
         str(point.shot),
-    )
+    ]

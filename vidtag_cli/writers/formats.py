@@ -1,22 +1,50 @@
-"""The formats of a track, how a name chooses one, and writing a track in it."""
+"""The formats of a track, how a name chooses one, and a track in it."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidtag_cli.errors import OutputError, UsageError
+from vidtag_cli.errors import UsageError
 from vidtag_cli.track import Track, check_track
-from vidtag_cli.writers.atomic import atomic_write
+from vidtag_cli.writers.atomic import STDOUT
 from vidtag_cli.writers.csv_table import render_csv
 from vidtag_cli.writers.geojson import Shape, render_geojson
 from vidtag_cli.writers.gpx import render_gpx
 from vidtag_cli.writers.kml import render_kml
 
-STDOUT = "-"
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """What the report says about an output: the path as given, its format and the SHA-256 of its bytes.
+
+    ``frames_left_out`` counts the analysed frames that are not in it: those that abstained have no position to write.
+    """
+
+    path: str
+    format_label: str
+    sha256: str
+    size_bytes: int
+    frames_left_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class FormatOptions:
+    """How a format is written where there is a choice: the shape of GeoJSON, and whether CSV has a row for a frame that
+    abstained.
+    """
+
+    geojson_shape: Shape = "point"
+    csv_abstained: bool = False
+
+    def all_frames_in(self, format_name: str) -> bool:
+        """Return whether an output of that format holds the frames that abstained too."""
+        return {"geojson": self.geojson_shape == "point", "csv": self.csv_abstained}.get(format_name, False)
+
+
+DEFAULT_OPTIONS = FormatOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,25 +54,20 @@ class OutputFormat:
     name: str
     label: str
     suffixes: tuple[str, ...]
-    render: Callable[[Track], bytes]
+    render: Callable[[Track, FormatOptions], bytes]
 
 
 FORMATS: Mapping[str, OutputFormat] = {
-    "gpx": OutputFormat("gpx", "gpx-1.1", (".gpx",), render_gpx),
-    "kml": OutputFormat("kml", "kml-2.2+gx", (".kml",), render_kml),
-    "geojson": OutputFormat("geojson", "geojson-rfc7946", (".geojson", ".json"), render_geojson),
-    "csv": OutputFormat("csv", "csv-rfc4180", (".csv",), render_csv),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
-    """What the report says about an output: the path as given, its format and the SHA-256 of its bytes."""
-
-    path: str
-    format_label: str
-    sha256: str
-    size_bytes: int
+    "gpx": OutputFormat("gpx", "gpx-1.1", (".gpx",), lambda track, _: render_gpx(track)),
+    "kml": OutputFormat("kml", "kml-2.2+gx", (".kml",), lambda track, _: render_kml(track)),
+    "geojson": OutputFormat(
+        "geojson", "geojson-rfc7946", (".geojson", ".json"),
+        lambda track, options: render_geojson(track, options.geojson_shape),
+    ),
+    "csv": OutputFormat(
+        "csv", "csv-rfc4180", (".csv",), lambda track, options: render_csv(track, options.csv_abstained)
+    ),
+}  # fmt: skip
 
 
 def format_of(path: str | Path, explicit: str | None = None) -> OutputFormat:
@@ -66,45 +89,24 @@ def format_of(path: str | Path, explicit: str | None = None) -> OutputFormat:
     raise UsageError(f"--out {path}: no format has the suffix {suffix!r}: add --format with one of {known}")
 
 
-def render_track(track: Track, output_format: OutputFormat, geojson_shape: Shape = "point") -> bytes:
+def render_track(track: Track, output_format: OutputFormat, options: FormatOptions = DEFAULT_OPTIONS) -> bytes:
     """Return the bytes of a track in a format; equal tracks give equal bytes.
 
-    Raises ValueError when the track breaks a rule of ``check_track`` and UsageError for a line in anything but GeoJSON.
+    Raises ValueError when the track breaks a rule of ``check_track``.
     """
     check_track(track)
-    if geojson_shape == "point":
-        return output_format.render(track)
-    if output_format.name != "geojson":
-        raise UsageError(f"--geojson-shape {geojson_shape}: the output is {output_format.name}: leave the option out")
-    return render_geojson(track, shape=geojson_shape)
+    return output_format.render(track, options)
 
 
-def write_track(
-    track: Track,
-    path: str | Path,
-    format: str | None = None,
-    force: bool = False,
-    geojson_shape: Shape = "point",
-) -> WrittenFile:
-    """Write a track to a file, or with the path ``-`` to standard output, and return what was written.
+def render_output(
+    track: Track, path: str | Path, format: str | None = None, options: FormatOptions = DEFAULT_OPTIONS
+) -> tuple[bytes, WrittenFile]:
+    """Return the bytes of an output, and what the report says of it.
 
-    Raises UsageError for an unknown format and OutputError when the file exists without ``force`` or cannot be written.
+    Raises UsageError for an unknown format.
     """
     output_format = format_of(path, format)
-    content = render_track(track, output_format, geojson_shape)
-    if str(path) == STDOUT:
-        _write_standard_output(content)
-    else:
-        atomic_write(path, content, force=force)
-    return WrittenFile(str(path), output_format.label, hashlib.sha256(content).hexdigest(), len(content))
-
-
-def _write_standard_output(content: bytes) -> None:
-    try:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
+    content = render_track(track, output_format, options)
+    abstained = 0 if options.all_frames_in(output_format.name) else len(track.points) - len(track.located())
+    sha256 = hashlib.sha256(content).hexdigest()
+    return content, WrittenFile(str(path), output_format.label, sha256, len(content), abstained)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -38,13 +39,18 @@ SAME_PLACE_DEG = 1e-8
 def render_geojson(track: Track, shape: Shape = "point") -> bytes:
     """Return a FeatureCollection of a track that passed ``check_track``, one feature a line of text, UTF-8.
 
-    The member ``vidtag`` beside ``features`` holds what a reader must know to judge the track.
+    The member ``vidtag`` beside ``features`` holds what a reader must know to judge the track. The box is that of the
+    positions written, with those of a line where it meets the antimeridian.
     """
     head: dict[str, Any] = {"type": "FeatureCollection", "vidtag": _provenance(track)}
-    located = track.located()
-    if located:
-        head["bbox"] = [round(float(edge), COORDINATE_DECIMALS) for edge in bounding_box(written_latlon(located))]
-    features = [_line_feature(track)] if shape == "line" else _point_features(track)
+    latlon_deg = written_latlon(track.located())
+    features = _point_features(track)
+    if shape == "line":
+        parts = _line_parts(track)
+        features = [_line_feature(track, parts)]
+        latlon_deg = np.concatenate([latlon_deg, *(part.latlon_deg for part in parts)])
+    if len(latlon_deg):
+        head["bbox"] = [round(float(edge), COORDINATE_DECIMALS) for edge in bounding_box(latlon_deg)]
     lines = ",\n".join(_json_text(feature) for feature in features)
     return f'{_json_text(head)[:-1]},"features":[\n{lines}\n]}}\n'.encode()
 
@@ -104,33 +110,45 @@ def _properties(track: Track, point: TrackPoint) -> dict[str, Any]:
     return properties
 
 
-def _line_feature(track: Track) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _LinePart:
+    """One line: its vertices (V, 2) in degrees and for each the estimate there, None where there is none."""
+
+    latlon_deg: np.ndarray
+    points: list[TrackPoint | None]
+
+
+def _line_parts(track: Track) -> list[_LinePart]:
+    """Return the lines of a track, cut at abstentions, between shots and at the antimeridian.
+
+    An estimate that stands alone becomes a line from its place to its place, so that no position is lost: a line needs
+    two positions, and a point beside lines would hide them from GIS programs.
+    """
+    parts = []
+    for run in track.runs():
+        latlon_deg = written_latlon(run)
+        if len(run) == 1:
+            parts.append(_LinePart(np.repeat(latlon_deg, 2, axis=0), [run[0], None]))
+            continue
+        lines = [line for line in split_line_at_antimeridian(latlon_deg) if len(line) > 1]
+        points = _points_of_vertices(run, latlon_deg, lines)
+        parts += [_LinePart(np.round(line, COORDINATE_DECIMALS), row) for line, row in zip(lines, points, strict=True)]
+    return parts
+
+
+def _line_feature(track: Track, parts: Sequence[_LinePart]) -> dict[str, Any]:
     """Return one Feature whose ``coordinateProperties`` run beside the vertices, nested like the coordinates.
 
-    A vertex computed on the antimeridian is no estimate: its values are null. An estimate alone between abstentions
-    has no line; its frame is listed in ``frames_without_line``. With no line at all the geometry is null.
+    A vertex that is no estimate, computed on the antimeridian or the second one of an estimate that stands alone, has
+    null values. With no line at all the geometry is null.
     """
-    lines: list[list[list[float]]] = []
-    vertex_points: list[list[TrackPoint | None]] = []
-    alone: list[int] = []
-    for run in track.runs():
-        if len(run) == 1:
-            alone.append(int(run[0].frame_index))
-            continue
-        latlon_deg = written_latlon(run)
-        parts = [part for part in split_line_at_antimeridian(latlon_deg) if len(part) > 1]
-        lines += [_coordinates(part) for part in parts]
-        vertex_points += _points_of_vertices(run, latlon_deg, parts)
-    geometry = {"type": "MultiLineString", "coordinates": lines} if lines else None
+    lines = [[[lon, lat] for lat, lon in part.latlon_deg.tolist()] for part in parts]
     properties = {
-        "frames_without_line": alone,
-        "coordinateProperties": _coordinate_properties(track, vertex_points),
+        "frames_without_line": [int(run[0].frame_index) for run in track.runs() if len(run) == 1],
+        "coordinateProperties": _coordinate_properties(track, [part.points for part in parts]),
     }
+    geometry = {"type": "MultiLineString", "coordinates": lines} if lines else None
     return {"type": "Feature", "id": "track", "geometry": geometry, "properties": properties}
-
-
-def _coordinates(part_latlon_deg: np.ndarray) -> list[list[float]]:
-    return [[lon, lat] for lat, lon in np.round(part_latlon_deg, COORDINATE_DECIMALS).tolist()]
 
 
 def _points_of_vertices(
@@ -162,6 +180,7 @@ def _coordinate_properties(track: Track, nested: Sequence[Sequence[TrackPoint | 
     values = {
         "frame": rows(lambda point: int(point.frame_index)),
         "media_time_s": rows(lambda point: round(float(point.media_time_s), MEDIA_TIME_DECIMALS)),
+        "radius50_m": rows(lambda point: rounded(point.radius50_m, RADIUS_DECIMALS)),
         "radius95_m": rows(lambda point: rounded(point.radius95_m, RADIUS_DECIMALS)),
         "confidence": rows(lambda point: rounded(point.confidence, CONFIDENCE_DECIMALS)),
         "shot": rows(lambda point: int(point.shot)),

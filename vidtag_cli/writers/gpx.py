@@ -1,4 +1,5 @@
-"""GPX 1.1: one segment per unbroken run of estimates, uncertainty in flat extensions of an own namespace.
+"""GPX 1.1: one segment per unbroken run of estimates, isolated ones as waypoints, uncertainty in flat extensions of an
+own namespace.
 
 No ``hdop``: it is a ratio of satellite geometry, and a false quality figure of a GNSS fix is worse than none. No
 ``time`` without a basis, no ``fix``, no bounds, no schema location that a reader would fetch.
@@ -6,8 +7,7 @@ No ``hdop``: it is a ratio of satellite geometry, and a false quality figure of 
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from lxml import etree
 
 from vidtag_cli.track import Track, TrackPoint
@@ -20,6 +20,7 @@ from vidtag_cli.writers.values import (
     instant_text,
     media_time_text,
     radius_text,
+    size_text,
     source_text,
     statements_of,
     time_basis_text,
@@ -36,8 +37,10 @@ VIDTAG = f"{{{VIDTAG_NAMESPACE}}}"
 
 
 def render_gpx(track: Track) -> bytes:
-    """Return the GPX 1.1 document of a track that passed ``check_track``; without estimates its ``trk`` has no
-    segment.
+    """Return the GPX 1.1 document of a track that passed ``check_track``.
+
+    An estimate alone between abstentions, cuts or beyond 180 is a waypoint: a segment of one point is a line that many
+    readers refuse. Without any segment there is still a ``trk``, which says how the positions were made.
     """
     root = root_element(f"{GPX}gpx", GPX_NAMESPACE, {"vidtag": VIDTAG_NAMESPACE})
     root.set("version", "1.1")
@@ -46,13 +49,18 @@ def render_gpx(track: Track) -> bytes:
     metadata = etree.SubElement(root, f"{GPX}metadata")
     append_text(metadata, f"{GPX}name", name)
     append_text(metadata, f"{GPX}desc", description)
+    parts = track_parts(track)
+    for part in parts:
+        if not part.is_line:
+            _append_waypoint(root, track, part)
     trk = etree.SubElement(root, f"{GPX}trk")
     append_text(trk, f"{GPX}name", name)
     append_text(trk, f"{GPX}desc", description)
     append_text(trk, f"{GPX}src", source_text())
     _append_method(trk, track)
-    for part in track_parts(track):
-        _append_segment(trk, track, part)
+    for part in parts:
+        if part.is_line:
+            _append_segment(trk, track, part)
     return document_bytes(root)
 
 
@@ -63,27 +71,40 @@ def _append_method(trk: etree._Element, track: Track) -> None:
     append_text(extensions, f"{VIDTAG}time_basis", time_basis_text(track))
 
 
+def _append_waypoint(root: etree._Element, track: Track, part: TrackPart) -> None:
+    (point,) = part.points
+    _append_point(root, "wpt", track, point, part.latlon_deg[0], name=f"frame {point.frame_index}")
+
+
 def _append_segment(trk: etree._Element, track: Track, part: TrackPart) -> None:
     segment = etree.SubElement(trk, f"{GPX}trkseg")
-    for point, (lat_deg, lon_deg) in zip(part.points, part.latlon_deg, strict=True):
-        trkpt = etree.SubElement(segment, f"{GPX}trkpt", lat=degree_text(lat_deg), lon=degree_text(lon_deg))
-        instant = track.time_utc(point)
-        if instant is not None:
-            append_text(trkpt, f"{GPX}time", instant_text(instant))
-        append_text(trkpt, f"{GPX}cmt", _comment(point))
-        _append_estimate(trkpt, point)
+    for point, latlon_deg in zip(part.points, part.latlon_deg, strict=True):
+        _append_point(segment, "trkpt", track, point, latlon_deg)
+
+
+def _append_point(
+    parent: etree._Element, tag: str, track: Track, point: TrackPoint, latlon_deg: np.ndarray, name: str | None = None
+) -> None:
+    lat_deg, lon_deg = latlon_deg.tolist()
+    element = etree.SubElement(parent, f"{GPX}{tag}", lat=degree_text(lat_deg), lon=degree_text(lon_deg))
+    instant = track.time_utc(point)
+    if instant is not None:
+        append_text(element, f"{GPX}time", instant_text(instant))
+    if name is not None:
+        append_text(element, f"{GPX}name", name)
+    append_text(element, f"{GPX}cmt", _comment(point))
+    _append_estimate(element, point)
 
 
 def _comment(point: TrackPoint) -> str:
     if point.radius95_m is None:
         return "estimate: radius unknown"
-    # Rounded up: the text must not promise more than the number beside it.
-    return f"estimate: 95% radius {math.ceil(point.radius95_m)} m"
+    return f"estimate: 95% radius {size_text(point.radius95_m)}"
 
 
-def _append_estimate(trkpt: etree._Element, point: TrackPoint) -> None:
+def _append_estimate(element: etree._Element, point: TrackPoint) -> None:
     # Flat children become typed columns in GDAL and QGIS; one nested element becomes a string of raw XML.
-    extensions = etree.SubElement(trkpt, f"{GPX}extensions")
+    extensions = etree.SubElement(element, f"{GPX}extensions")
     append_text(extensions, f"{VIDTAG}frame", str(point.frame_index))
     append_text(extensions, f"{VIDTAG}media_time_s", media_time_text(point.media_time_s))
     if point.radius50_m is not None:

@@ -17,7 +17,7 @@ from lxml import etree
 from vidtag_cli.geo.antimeridian import split_line_at_antimeridian, split_ring_at_antimeridian
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, geodesic_circle
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.names import legal_text
+from vidtag_cli.writers.names import html_text
 from vidtag_cli.writers.values import (
     TrackPart,
     confidence_text,
@@ -26,6 +26,7 @@ from vidtag_cli.writers.values import (
     instant_text,
     media_time_text,
     radius_text,
+    size_text,
     statements_of,
     track_parts,
     written_latlon,
@@ -42,7 +43,7 @@ RING_VERTICES = 48
 LARGEST_RING_KM = 0.99 * np.pi * EARTH_RADIUS_KM
 """Beyond it the whole Earth is meant and the ring would shrink to a point on the far side."""
 
-SCHEMA_ID = "estimate"
+POINT_SCHEMA, ARRAY_SCHEMA = "estimate", "track"
 
 FIELDS: dict[str, tuple[str, Callable[[TrackPoint], str]]] = {
     "frame": ("int", lambda point: str(point.frame_index)),
@@ -52,7 +53,7 @@ FIELDS: dict[str, tuple[str, Callable[[TrackPoint], str]]] = {
     "confidence": ("double", lambda point: "" if point.confidence is None else confidence_text(point.confidence)),
     "shot": ("int", lambda point: str(point.shot)),
 }
-"""Array name to its type and the text of one value."""
+"""Name of a value to its type and its text, which is empty where the value is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,13 @@ def render_kml(track: Track) -> bytes:
     """Return the KML document of a track that passed ``check_track``; it validates against ``kml22gx.xsd``."""
     root = root_element(f"{KML}kml", KML_NAMESPACE, {"gx": GX_NAMESPACE})
     document = etree.SubElement(root, f"{KML}Document")
-    append_text(document, f"{KML}name", legal_text(track.name))
+    append_text(document, f"{KML}name", html_text(track.name))
     append_text(document, f"{KML}description", _description(track))
     _append_styles(document)
-    has_time = track.time_basis.start_time_utc is not None
-    if has_time:
-        _append_schema(document)
-    if track.located():
-        _append_path(document, track, has_time)
+    _append_schema(document, POINT_SCHEMA, f"{KML}SimpleField")
+    if track.time_basis.start_time_utc is not None:
+        _append_schema(document, ARRAY_SCHEMA, f"{GX}SimpleArrayField")
+    _append_path(document, track)
     _append_estimates(document, track)
     _append_radii(document, track)
     return document_bytes(root)
@@ -94,26 +94,31 @@ def _description(track: Track) -> str:
     return "<br/>\n".join(html.escape(line) for line in lines)
 
 
-def _append_path(document: etree._Element, track: Track, has_time: bool) -> None:
+def _append_path(document: etree._Element, track: Track) -> None:
+    """Append the lines that join estimates, if any are joined; one that stands alone is a point among the others."""
+    if track.time_basis.start_time_utc is not None:
+        parts = [part for part in track_parts(track) if part.is_line]
+        if parts:
+            _append_multi_track(_new_path(document), track, parts)
+        return
+    lines = [line for run in track.runs() for line in split_line_at_antimeridian(written_latlon(run)) if len(line) > 1]
+    if lines:
+        _append_lines(_new_path(document), lines)
+
+
+def _new_path(document: etree._Element) -> etree._Element:
     placemark = etree.SubElement(document, f"{KML}Placemark")
     append_text(placemark, f"{KML}name", "Track")
-    if has_time:
-        _append_multi_track(placemark, track, track_parts(track))
-    else:
-        _append_lines(placemark, track)
+    return placemark
 
 
-def _append_lines(placemark: etree._Element, track: Track) -> None:
-    """Append the lines of a track without times; an estimate alone between abstentions has no line."""
+def _append_lines(placemark: etree._Element, lines_latlon_deg: Sequence[np.ndarray]) -> None:
     geometry = etree.SubElement(placemark, f"{KML}MultiGeometry")
-    for run in track.runs():
-        for part_latlon_deg in split_line_at_antimeridian(written_latlon(run)):
-            if len(part_latlon_deg) < 2:
-                continue
-            line = etree.SubElement(geometry, f"{KML}LineString")
-            append_text(line, f"{KML}tessellate", "1")
-            text = " ".join(f"{degree_text(lon)},{degree_text(lat)},0" for lat, lon in part_latlon_deg)
-            append_text(line, f"{KML}coordinates", text)
+    for line_latlon_deg in lines_latlon_deg:
+        line = etree.SubElement(geometry, f"{KML}LineString")
+        append_text(line, f"{KML}tessellate", "1")
+        text = " ".join(f"{degree_text(lon)},{degree_text(lat)},0" for lat, lon in line_latlon_deg)
+        append_text(line, f"{KML}coordinates", text)
 
 
 def _append_estimates(document: etree._Element, track: Track) -> None:
@@ -135,16 +140,10 @@ def _append_estimates(document: etree._Element, track: Track) -> None:
 
 def _append_data(placemark: etree._Element, point: TrackPoint) -> None:
     extended = etree.SubElement(placemark, f"{KML}ExtendedData")
-    values = {"frame": str(point.frame_index), "media_time_s": media_time_text(point.media_time_s)}
-    if point.radius50_m is not None:
-        values["radius50_m"] = radius_text(point.radius50_m)
-    if point.radius95_m is not None:
-        values["radius95_m"] = radius_text(point.radius95_m)
-    if point.confidence is not None:
-        values["confidence"] = confidence_text(point.confidence)
-    values["shot"] = str(point.shot)
-    for name, value in values.items():
-        append_text(etree.SubElement(extended, f"{KML}Data", name=name), f"{KML}value", value)
+    data = etree.SubElement(extended, f"{KML}SchemaData", schemaUrl=f"#{POINT_SCHEMA}")
+    for name, (_, value_text) in FIELDS.items():
+        if text := value_text(point):
+            append_text(data, f"{KML}SimpleData", text).set("name", name)
 
 
 def _append_radii(document: etree._Element, track: Track) -> None:
@@ -154,11 +153,11 @@ def _append_radii(document: etree._Element, track: Track) -> None:
         _append_ring(folder, track, point)
 
 
-def _append_schema(document: etree._Element) -> None:
-    """Append the declaration of the arrays that every track carries."""
-    schema = etree.SubElement(document, f"{KML}Schema", name=SCHEMA_ID, id=SCHEMA_ID)
+def _append_schema(document: etree._Element, schema_id: str, field_tag: str) -> None:
+    """Append the types of the values of a placemark, or of the arrays of a track."""
+    schema = etree.SubElement(document, f"{KML}Schema", name=schema_id, id=schema_id)
     for name, (kind, _) in FIELDS.items():
-        etree.SubElement(schema, f"{GX}SimpleArrayField", name=name, type=kind)
+        etree.SubElement(schema, field_tag, name=name, type=kind)
 
 
 def _append_multi_track(placemark: etree._Element, track: Track, parts: Sequence[TrackPart]) -> None:
@@ -182,7 +181,7 @@ def _append_track(multi_track: etree._Element, track: Track, part: TrackPart) ->
     for lat_deg, lon_deg in part.latlon_deg:
         append_text(element, f"{GX}coord", f"{degree_text(lon_deg)} {degree_text(lat_deg)} 0")
     extended = etree.SubElement(element, f"{KML}ExtendedData")
-    data = etree.SubElement(extended, f"{KML}SchemaData", schemaUrl=f"#{SCHEMA_ID}")
+    data = etree.SubElement(extended, f"{KML}SchemaData", schemaUrl=f"#{ARRAY_SCHEMA}")
     for name, (_, value_text) in FIELDS.items():
         array = etree.SubElement(data, f"{GX}SimpleArrayData", name=name)
         for point in part.points:
@@ -196,7 +195,7 @@ def _append_ring(folder: etree._Element, track: Track, point: TrackPoint) -> Non
     if not point.radius95_m or point.radius95_m / 1000.0 >= LARGEST_RING_KM:
         return
     placemark = etree.SubElement(folder, f"{KML}Placemark")
-    append_text(placemark, f"{KML}name", f"frame {point.frame_index}: 95% radius {radius_text(point.radius95_m)} m")
+    append_text(placemark, f"{KML}name", f"frame {point.frame_index}: 95% radius {size_text(point.radius95_m)}")
     instant = track.time_utc(point)
     if instant is not None:
         append_text(etree.SubElement(placemark, f"{KML}TimeStamp"), f"{KML}when", instant_text(instant))

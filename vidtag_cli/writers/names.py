@@ -14,6 +14,7 @@ REPLACEMENT = "\ufffd"
 WHITE_SPACE = re.compile(r"[\t\n\r\x85\u2028\u2029]+")
 # What XML 1.0 forbids (section 2.2), the controls 7F-9F that it discourages, and with them every lone surrogate.
 FORBIDDEN = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ENTITY_START = re.compile(r"&(?=[#A-Za-z])")
 
 
 def printable(text: str) -> str:
@@ -40,6 +41,14 @@ def legal_text(text: str) -> str:
     File names reach this as Python decodes them, so undecodable bytes arrive as lone surrogates.
     """
     return FORBIDDEN.sub(REPLACEMENT, WHITE_SPACE.sub(" ", text))
+
+
+def html_text(text: str) -> str:
+    """Return a legal text that is the same text where a viewer takes it for HTML, as Google Earth does with names.
+
+    An ampersand that begins no entity stays, so that plain readers see most names as they are.
+    """
+    return ENTITY_START.sub("&amp;", legal_text(text)).replace("<", "&lt;").replace(">", "&gt;")
 
 
 def path_fields(path: str | os.PathLike[str], key: str = "path") -> dict[str, str]:

@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from vidtag_cli.writers.atomic import atomic_write
 
 REPORT_SCHEMA = "vidtag-report/1"
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def write_report(report: Mapping[str, Any], path: str | Path, force: bool = False) -> bytes:
-    """Write a report for people and programs, and return its bytes: indented, keys in the order given, UTF-8.
-
-    Raises ValueError unless the report names its schema and holds only finite numbers, and OutputError when the file
-    exists without ``force`` or cannot be written.
-    """
-    content = render_report(report)
-    atomic_write(path, content, force=force)
-    return content
-
-
 def render_report(report: Mapping[str, Any]) -> bytes:
-    """Return the bytes that ``write_report`` writes."""
+    """Return a report for people and programs: indented, keys in the order given, UTF-8.
+
+    Raises ValueError unless the report names its schema and holds only finite numbers.
+    """
     if report.get("schema") != REPORT_SCHEMA:
         raise ValueError(f"a report must begin with the schema {REPORT_SCHEMA!r}, not {report.get('schema')!r}")
     text = json.dumps(_encodable(report), ensure_ascii=False, allow_nan=False, indent=2)

@@ -4,6 +4,7 @@ statements without which nobody should read them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,9 @@ MEDIA_TIME_DECIMALS = 6
 RADIUS_DECIMALS = 1
 CONFIDENCE_DECIMALS = 4
 
+METRES_UP_TO, TENTHS_OF_KM_UP_TO = 999.0, 9900.0
+"""The largest radii in metres that are said in whole metres and in tenths of a kilometre."""
+
 LIMITATION = "Estimate from image content; not a GNSS fix; not proof of place or of authenticity."
 """The sentence that travels with every track."""
 
@@ -32,6 +36,11 @@ class TrackPart:
 
     points: tuple[TrackPoint, ...]
     latlon_deg: np.ndarray
+
+    @property
+    def is_line(self) -> bool:
+        """Return whether the span joins at least two estimates."""
+        return len(self.points) > 1
 
 
 def written_latlon(points: Sequence[TrackPoint]) -> np.ndarray:
@@ -52,7 +61,7 @@ def degree_text(degrees: float) -> str:
 
 def track_parts(track: Track) -> tuple[TrackPart, ...]:
     """Return the spans of a track cut at every abstention, between shots and at the antimeridian; every located point
-    is in one of them.
+    is in one of them. A part with a single point is no line: readers refuse lines of one position.
     """
     parts: list[TrackPart] = []
     for run in track.runs():
@@ -84,6 +93,18 @@ def media_time_text(media_time_s: float) -> str:
 def radius_text(radius_m: float) -> str:
     """Return metres with decimetres."""
     return f"{radius_m:.{RADIUS_DECIMALS}f}"
+
+
+def size_text(radius_m: float) -> str:
+    """Return a radius for people, in the unit that fits: ``950 m``, ``2.4 km``, ``500 km``.
+
+    Rounded up: the text must not promise more than the number beside it.
+    """
+    if radius_m <= METRES_UP_TO:
+        return f"{math.ceil(radius_m)} m"
+    if radius_m <= TENTHS_OF_KM_UP_TO:
+        return f"{math.ceil(radius_m / 100.0) / 10.0:.1f} km"
+    return f"{math.ceil(radius_m / 1000.0)} km"
 
 
 def confidence_text(confidence: float) -> str:

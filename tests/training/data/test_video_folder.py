@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from data_trees import finding, losses, notes, write_table
 from gopro_telemetry import gps5_payload, write_telemetry
+from real_media import RealMedia
 from scan_books import unaccounted
 from synthetic_video import write_video
 
@@ -16,7 +17,6 @@ from training.data.video_folder import VideoFolder
 from training.data.video_samples import VideoSampling
 from vidtag_cli.errors import InputError
 
-MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
 FINE_DEG = 1e-9
 
 
@@ -126,12 +126,10 @@ def test_gap_is_bridged_where_that_is_asked_for(clip: Path, tmp_path: Path) -> N
 
 
 @pytest.fixture
-def gopro(tmp_path: Path) -> Path:
+def gopro(media: RealMedia, tmp_path: Path) -> Path:
     """Return a folder with the real clips and without the tracks beside them."""
-    if not (MEDIA / "gps").is_dir():
-        pytest.skip(f"real clips are not at {MEDIA}")
-    for clip in (MEDIA / "gps").glob("*.mp4"):
-        (tmp_path / clip.name).symlink_to(clip)
+    for name in ("gopro_max_carlsbad.mp4", "gopro_hero5_carlsbad.mp4", "gopro_hero8_no_lock.mp4"):
+        (tmp_path / name).symlink_to(media / f"gps/{name}")
     return tmp_path
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_media import RealMedia
 from synthetic_video import write_video
 
 from training.data.video_times import read_video_times, sampled_frames
 from vidtag_cli.errors import InputError, VideoError
 from vidtag_cli.video import VideoDecoder, probe_video
-
-MEDIA = Path(__file__).resolve().parents[4] / "shared" / "media"
 
 CLIPS = [
     "gps/gopro_hero5_carlsbad.mp4",
@@ -22,20 +21,13 @@ CLIPS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def media() -> Path:
-    if not MEDIA.is_dir():
-        pytest.skip(f"real clips are not at {MEDIA}")
-    return MEDIA
-
-
 def decoded_times_s(path: Path, fps: float | None) -> list[float]:
     with VideoDecoder(path, probe_video(path), (8, 8), fps) as decoder:
         return [frame.media_time_s for frame in decoder]
 
 
 @pytest.mark.parametrize("name", CLIPS)
-def test_times_of_real_clips(media: Path, name: str) -> None:
+def test_times_of_real_clips(media: RealMedia, name: str) -> None:
     times_s = read_video_times(media / name).media_time_s
     assert times_s.tolist() == decoded_times_s(media / name, None)
 
@@ -48,8 +40,8 @@ def test_sampling_takes_the_frames_that_the_decoder_takes(tmp_path: Path, fps: f
 
 
 @pytest.mark.parametrize("fps", [None, 2.0])
-def test_sampling_of_a_variable_rate(media: Path, fps: float | None) -> None:
-    path = media / "phone" / "thermal gaps 2s.mp4"
+def test_sampling_of_a_variable_rate(media: RealMedia, fps: float | None) -> None:
+    path = media / "phone/thermal gaps 2s.mp4"
     times_s = read_video_times(path).media_time_s
     assert times_s[sampled_frames(times_s, fps)].tolist() == decoded_times_s(path, fps)
 
