@@ -111,6 +111,17 @@ def locate_command(
     decode_device: Annotated[
         str, typer.Option(help="Where video is decoded: cpu, cuda or cuda:N; a GPU that cannot is an error.")
     ] = "cpu",
+    stream: Annotated[
+        int | None, typer.Option(min=0, help="The video stream to locate, as ffmpeg counts them (default: as ffmpeg).")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is decoded, in pixels.")] = 8192
+    * 8192,
+    max_frame_rate: Annotated[
+        float, typer.Option(min=1.0, help="The highest average frame rate that is decoded, per second.")
+    ] = 2000.0,
+    stall_timeout: Annotated[
+        float, typer.Option(min=0.1, help="End an ffmpeg that gives nothing for so many seconds.")
+    ] = 60.0,
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
@@ -146,6 +157,8 @@ def locate_command(
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
     check_finite("--fps", fps)
+    check_finite("--max-frame-rate", max_frame_rate)
+    check_finite("--stall-timeout", stall_timeout)
     check_max_speed(smooth, max_speed_kmh)
     if shots == "split" and decode == "keyframes":
         raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
@@ -179,6 +192,7 @@ def locate_command(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
         smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
+        stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:

@@ -14,6 +14,7 @@ from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.time_basis import at_first_point
 from vidtag_cli.pipeline.uncertainty import estimate_points, window_disagreement_km
 from vidtag_cli.pipeline.windows import (
     EmbeddedFrames,
@@ -32,6 +33,7 @@ from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
 from vidtag_cli.video.decode_report import DecodeReport
 from vidtag_cli.video.info import VideoInfo
+from vidtag_cli.video.limits import DEFAULT_LIMITS, DecodeLimits
 
 FRAMES_SEARCHED_AT_ONCE = 64
 
@@ -42,7 +44,8 @@ class LocateOptions:
 
     ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
-    ``strict`` makes an input that is incomplete or damaged an error.
+    ``strict`` makes an input that is incomplete or damaged an error. ``stream`` is the number of the video stream among
+    all streams of the file, None for the one that ``choose_stream`` takes.
     """
 
     sampling_fps: float | None = None
@@ -56,6 +59,15 @@ class LocateOptions:
     smooth: Literal["none", "viterbi"] = "none"
     max_speed_km_h: float = MAX_SPEED_KM_H
     strict: bool = False
+    stream: int | None = None
+    max_pixels: int = DEFAULT_LIMITS.max_pixels
+    max_frame_rate_fps: float = DEFAULT_LIMITS.max_frame_rate_fps
+    stall_timeout_s: float = DEFAULT_LIMITS.stall_timeout_s
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What one video may cost."""
+        return DecodeLimits(self.max_pixels, self.max_frame_rate_fps, self.stall_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,9 @@ def locate_video(
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
     with open_decoder(video, session, options) as decoder:
-        encoded_ahead = run_ahead(encode_batches(session, frame_batches(decoder, options.batch_frames)))
+        encoded_ahead = run_ahead(
+            encode_batches(session, frame_batches(decoder, options.batch_frames)), interrupt=decoder.close
+        )
         with encoded_ahead as encoded:
             for embedded in gather_frames(embed_frames(session, encoded), FRAMES_SEARCHED_AT_ONCE):
                 points += estimate_points(session, embedded, options.top_k)
@@ -104,9 +118,8 @@ def locate_video(
         are_frames_sparse=is_sparse([point.media_time_s for point in points], session.step_s),
         missing=decoder.report.missing,
     )
-    track = Track(
-        video.path.name, tuple(points), session.bundle.name, time_basis or TimeBasis(), limitations=limitations
-    )
+    time_basis = at_first_point(time_basis or TimeBasis(), video, points[0].media_time_s if points else 0.0)
+    track = Track(video.path.name, tuple(points), session.bundle.name, time_basis, limitations=limitations)
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
@@ -125,6 +138,7 @@ def open_decoder(video: VideoInfo, session: Session, options: LocateOptions) -> 
         video.path, video, (preprocess.frame_size_px, preprocess.frame_size_px), sampling_rate_fps(session, options),
         resize=preprocess.resize, threads=options.decoder_threads, mode=options.decode_mode,
         device=options.decode_device, block_frames=options.batch_frames, find_cuts=options.shots == "split",
+        limits=options.limits,
     )  # fmt: skip
 
 

@@ -155,6 +155,10 @@ def input_record(result: LocateResult, before: EvidenceState, after: EvidenceSta
             "format": video.container_format, "duration_s": video.duration_s, "start_time_s": video.start_time_s,
             "codec": video.codec, "pixel_format": video.pixel_format, "width_px": video.width_px,
             "height_px": video.height_px, "rotation_deg": video.rotation_deg,
+            "is_mirrored": video.orientation.is_mirrored,
+            "sample_aspect_ratio": None if video.sample_aspect_ratio is None else str(video.sample_aspect_ratio),
+            "stream_index": video.stream_index,
+            "other_video_streams": [asdict(stream) for stream in video.other_streams],
             "average_frame_rate_fps": video.average_frame_rate_fps, "notes": list(video.notes),
         },
         "decode": {"frames_used": len(result.track.points), "errors": list(result.decode_errors),
@@ -174,6 +178,9 @@ def completeness_record(decoded: DecodeReport) -> dict[str, Any]:
         "media_end_s": decoded.media_end_s,
         "promised_end_s": decoded.promised_end_s,
         "notes": list(decoded.notes),
+        "frames_in_file": decoded.frames_in_file,
+        "frames_decoded": decoded.frames_decoded,
+        "clock_restarts": decoded.restarts,
     }
 
 

@@ -144,7 +144,7 @@ def locate_unchanged(
         before = evidence.read_state()
         check_expected_hash(path, before, expected_sha256)
         check_named_after(path, before, named_after_sha256)
-        video = probe_video(path, evidence.descriptor)
+        video = probe_video(path, evidence.descriptor, options.stream, options.limits)
         begin_s = video.start_time_s or 0.0
         located = locate_video(
             video,
