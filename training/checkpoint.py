@@ -77,7 +77,8 @@ def load_state(
             average.load_state_dict(_below(tensors, "average."))
         optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: of another model than this run's: {error}; give another --out") from error
+        what = " ".join(str(error).split())
+        raise InputError(f"{path}: of another model than this run's: {what}; give another --out") from error
     return int(metadata["step"])
 
 

@@ -77,11 +77,20 @@ class Track:
         return tuple(tuple(run) for (_, status), run in spans if status == "ok")
 
     def time_utc(self, point: TrackPoint) -> datetime | None:
-        """Return the instant of a point, or None when the video gives no basis for absolute time."""
+        """Return the instant of a point to the millisecond, or None when the video gives no basis for absolute time.
+
+        Rounded here and nowhere else, so that every output has the same instant.
+        """
         start = self.time_basis.start_time_utc
         if start is None:
             return None
-        return start + timedelta(seconds=point.media_time_s - self.points[0].media_time_s)
+        return to_millisecond(start + timedelta(seconds=point.media_time_s - self.points[0].media_time_s))
+
+
+def to_millisecond(instant: datetime) -> datetime:
+    """Return the nearest whole millisecond, the later of two that are equally near."""
+    later = instant + timedelta(microseconds=500)
+    return later.replace(microsecond=later.microsecond // 1000 * 1000)
 
 
 def check_track(track: Track) -> None:

@@ -305,6 +305,18 @@ def test_values_that_are_none_are_wrong_usage_in_eval_too(vidtag, arguments):
     assert arguments[0] in done.stderr
 
 
+def test_an_input_cut_short_is_said_and_strict_makes_it_an_error(vidtag, tmp_path, model):
+    clip = write_video(tmp_path / "cut.mkv", seconds=12.0)
+    os.truncate(clip, clip.stat().st_size // 2)
+    done = vidtag("locate", clip, "--model", model, "--json")
+    assert "cut.mkv: incomplete or damaged: " in done.stderr
+    assert json.loads(done.stdout)["inputs"][0]["completeness"]["complete"] is False
+    strict = vidtag("locate", clip, "--model", model, "--out", "t.gpx", "--strict")
+    assert (strict.returncode, strict.stdout) == (4, "")
+    assert "--strict" in strict.stderr
+    assert list(vidtag.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("command", [("locate",), ("eval", "--truth", "t.csv"), ("bench",)])
 @pytest.mark.parametrize(
     ("name", "said"),

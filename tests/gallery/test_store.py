@@ -112,6 +112,16 @@ def test_coordinates_off_the_globe_are_refused(gallery: Gallery, bad: list[float
         open_gallery(gallery.path, ENCODER_SHA256)
 
 
+@pytest.mark.parametrize("change", [{0: -1}, {-1: 10**9}, {1: 0}, {-1: None}], ids=str)
+def test_second_longitudes_of_points_that_are_not_there_are_refused(gallery: Gallery, change) -> None:
+    alias_of = np.array(gallery.alias_of)
+    ((index, value),) = change.items()
+    alias_of[index] = gallery.points if value is None else value
+    np.save(gallery.path / "alias_of.npy", alias_of)
+    with pytest.raises(ModelError, match="rising order"):
+        open_gallery(gallery.path, ENCODER_SHA256)
+
+
 def test_a_folder_that_is_no_gallery(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a gallery"):
         open_gallery(tmp_path, ENCODER_SHA256)

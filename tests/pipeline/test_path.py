@@ -162,6 +162,23 @@ def test_measured_circles_go_by_the_doubt():
     assert point.abstain_reason == "too uncertain on a path (95 % radius 900 km, limit 500 km)"
 
 
+def test_a_circle_as_wide_as_the_limit_is_given():
+    sure = [frame(number, (MUNICH, 0.99), (SYDNEY, 1e-6)) for number in range(3)]
+    for limit_km, status in ((10.0, "ok"), (9.99, "abstained")):
+        rule = PathRule(100.0, 2.0, 1.0, math.inf, limit_km, 1.0, RADII)
+        assert {point.status for point in smooth(*sure, rule=rule).points} == {status}
+
+
+def test_a_moved_frame_abstains_beyond_either_limit_and_not_at_it():
+    """Half of the old circle and the way to the new place; the same of the wide one."""
+    calm, moved = [(MUNICH, 0.9), (SYDNEY, 0.01)], frame(1, (AUGSBURG, 0.5), (MUNICH, 0.4))
+    away_km = float(haversine_km(GALLERY[AUGSBURG], GALLERY[MUNICH]))
+    for more50_km, more95_km, status in ((0.01, 0.01, "ok"), (-0.01, 1.0, "abstained"), (1.0, -0.01, "abstained")):
+        rule = PathRule(100.0, 2.0, 1.0, 2.0 + away_km + more50_km, 9.0 + away_km + more95_km, 1.0)
+        found = smooth(frame(0, *calm), moved, frame(2, *calm), rule=rule)
+        assert [point.status for point in found.points] == ["ok", status, "ok"]
+
+
 def test_a_place_that_most_paths_avoid_is_no_answer():
     """However wide the circles of its bin may be: here no limit of the model's own would have stopped it."""
     rule = PathRule(100.0, 2.0, 1.0, math.inf, math.inf, 1.0, RadiusTable((), (1.0,), (2.0,)))

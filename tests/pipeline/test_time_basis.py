@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from vidtag_cli.errors import UsageError
-from vidtag_cli.pipeline.time_basis import choose_time_basis, parse_start_time
+from vidtag_cli.pipeline.time_basis import at_first_point, choose_time_basis, parse_start_time
 
 NOON = datetime(2024, 5, 17, 12, 0, tzinfo=UTC)
 
@@ -51,3 +51,12 @@ def test_a_creation_date_at_the_end_of_time_is_passed_over():
 
 def test_an_offset_is_turned_into_utc():
     assert parse_start_time("2024-05-17T14:00:00+02:00") == NOON
+
+
+def test_apples_date_dates_the_recording_and_not_its_first_frame():
+    basis = choose_time_basis(video(None, NOON), None)
+    late = SimpleNamespace(origin_s=10.0)
+    assert at_first_point(basis, late, 13.0).start_time_utc == NOON + timedelta(seconds=3)
+    assert at_first_point(basis, late, 10.0) == basis
+    users = choose_time_basis(video(NOON, NOON), NOON)
+    assert at_first_point(users, late, 13.0) == users

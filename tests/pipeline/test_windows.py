@@ -59,6 +59,19 @@ def run(values, size, run_window, frames=FRAMES, overlap=OVERLAP):
     return joined(parts) if parts else np.zeros((0, values.shape[1]))
 
 
+def test_a_frame_counts_by_its_distance_from_the_windows_ends():
+    assert window_weights(5).tolist() == [1.0, 2.0, 3.0, 2.0, 1.0]
+    assert window_weights(4).tolist() == [1.0, 2.0, 2.0, 1.0]
+    assert window_weights(1).tolist() == [1.0]
+
+
+def test_where_two_windows_disagree_the_nearer_one_counts_more():
+    """Of 12 frames two windows of 8: the overlap moves from the first window's answer, 0, to the second's, 1."""
+    answers = iter([0.0, 1.0])
+    blended = run(features(12), 100, lambda z: {"x": np.full((len(z), 1), next(answers), np.float32)}, 8, 4)
+    np.testing.assert_allclose(blended[:, 0], [0, 0, 0, 0, 1 / 5, 2 / 5, 3 / 5, 4 / 5, 1, 1, 1, 1], atol=FLOAT32_SUM)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 100])
 @pytest.mark.parametrize("size", [1, 5, 16, 32])
 def test_a_window_that_changes_nothing_gives_the_features_back(count, size):
@@ -204,6 +217,8 @@ def test_uneven_frames_go_by_their_median_and_one_frame_is_its_own_pace():
 def test_only_frames_clearly_farther_apart_are_sparse():
     assert is_sparse([0.0, 2.0, 4.0], 1.0)
     assert not is_sparse([0.0, 1.4, 2.8], 1.0)
+    assert not is_sparse([0.0, 1.5, 3.0], 1.0)
+    assert is_sparse([0.0, 1.6], 1.0)
     assert not is_sparse([7.0], 1.0)
 
 
@@ -228,7 +243,7 @@ def test_a_stream_without_frames_stays_empty():
     assert list(stream) == []
 
 
-@pytest.mark.parametrize("frames", [1, 4, 7, 100])
+@pytest.mark.parametrize("frames", [1, 3, 4, 7, 30, 100])
 def test_gathering_loses_no_frame_and_all_parts_but_the_last_are_as_long_as_asked(frames):
     everything, facts = np.arange(30), facts_of(30)
     parts = [

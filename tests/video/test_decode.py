@@ -326,18 +326,6 @@ def _transport_stream(run_ffmpeg: Callable[..., bytes], size: str, offset_s: flo
     )  # fmt: skip
 
 
-def test_times_that_go_back_are_left_out_and_reported(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
-    path = clips / "back.ts"
-    path.write_bytes(_transport_stream(run_ffmpeg, "64x48", 5) + _transport_stream(run_ffmpeg, "64x48", 2))
-    for fps in (None, 5.0):
-        with VideoDecoder(path, probe_video(path), TINY_WH, fps) as decoder:
-            times = times_s(list(decoder))
-        assert times == sorted(set(times))
-        assert times[0] > 5.0
-        assert decoder.frames_decoded > 10
-        assert any("does not follow" in line for line in decoder.errors)
-
-
 @pytest.mark.parametrize(
     ("name", "codec"),
     [("x.vob", "mpeg2video"), ("x.avi", "mpeg4"), ("x.mxf", "mpeg2video"), ("x.wmv", "wmv2"), ("x.flv", "flv")],

@@ -11,6 +11,7 @@ from vidtag_cli.video.decode_command import decode_argv, hardware_options
 from vidtag_cli.video.ffmpeg import FfmpegBinary
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.orientation import Orientation
+from vidtag_cli.video.sampling import SamplingGrid
 
 
 def _info(path: Path, pixel_format: str | None = "yuv420p") -> VideoInfo:
@@ -37,12 +38,13 @@ def _info(path: Path, pixel_format: str | None = "yuv420p") -> VideoInfo:
     )
 
 
+GRID = SamplingGrid(1.0, 0, Fraction(1, 90000))
 BINARY = FfmpegBinary(Path("/usr/bin/ffmpeg"), "PATH", "5.1", "")
 
 
 def test_command_line_is_safe_for_evidence() -> None:
     path = Path("-a [b] %03d.mp4")
-    argv = decode_argv(BINARY, path, _info(path), (32, 32), 1.0, "squash", 1, 7)
+    argv = decode_argv(BINARY, path, _info(path), (32, 32), GRID, "squash", 1, 7)
     before_input = argv[: argv.index("-i")]
     assert "-nostdin" in argv
     assert argv[argv.index("-i") + 1] == "file:-a [b] %03d.mp4"
@@ -68,7 +70,7 @@ def test_command_line_is_safe_for_evidence() -> None:
 def test_a_graphics_card_is_asked_for_the_one_format_it_holds(pixel_format: str, downloaded: str) -> None:
     path = Path("a.mp4")
     argv = decode_argv(
-        BINARY, path, _info(path, pixel_format), (32, 32), 1.0, "squash", 1, 7, device="cuda", thumbnails_fd=8
+        BINARY, path, _info(path, pixel_format), (32, 32), GRID, "squash", 1, 7, device="cuda", thumbnails_fd=8
     )
     graph = argv[argv.index("-filter_complex") + 1]
     formats = re.findall(r"\]hwdownload\[(\w+)\];\[\1\]format=pix_fmts=([^\[]*)\[", graph)
@@ -79,7 +81,7 @@ def test_a_graphics_card_is_asked_for_the_one_format_it_holds(pixel_format: str,
 @pytest.mark.parametrize(("device", "index"), [("cuda", "0"), ("cuda:0", "0"), ("cuda:1", "1")])
 def test_the_graphics_card_that_decodes_is_the_one_asked_for(device: str, index: str) -> None:
     path = Path("a.mp4")
-    argv = decode_argv(BINARY, path, _info(path), (32, 32), 1.0, "squash", 1, 7, device=device)
+    argv = decode_argv(BINARY, path, _info(path), (32, 32), GRID, "squash", 1, 7, device=device)
     assert argv[argv.index("-hwaccel_device") + 1] == index
     assert argv.index("-hwaccel_device") < argv.index("-i")
 
@@ -94,6 +96,6 @@ def test_an_unknown_device_for_decoding_is_refused(device: str) -> None:
 def test_what_a_graphics_card_does_not_decode_is_refused_before_ffmpeg_starts(pixel_format: str | None) -> None:
     path = Path("a.mp4")
     with pytest.raises(ModelError, match=r"a\.mp4: NVDEC cannot decode h264 .*: use --decode-device cpu"):
-        decode_argv(BINARY, path, _info(path, pixel_format), (32, 32), 1.0, "squash", 1, 7, device="cuda")
-    on_cpu = decode_argv(BINARY, path, _info(path, pixel_format), (32, 32), 1.0, "squash", 1, 7)
+        decode_argv(BINARY, path, _info(path, pixel_format), (32, 32), GRID, "squash", 1, 7, device="cuda")
+    on_cpu = decode_argv(BINARY, path, _info(path, pixel_format), (32, 32), GRID, "squash", 1, 7)
     assert "hwdownload" not in " ".join(on_cpu)

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from vidtag_cli.errors import ModelError
 from vidtag_cli.video.decode_command import THUMBNAIL_WH
 from vidtag_cli.video.decoder_log import DecoderLog
 from vidtag_cli.video.frame_pipe import QUEUED_FRAMES, FramePipe
@@ -76,7 +77,7 @@ def test_half_a_frame_is_an_error_line() -> None:
 @pytest.mark.parametrize("program", ["report(0)", f"os.write(1, b'x' * {FRAME_BYTES})", "os.write(times, b'what\\n')"])
 def test_pixels_and_times_that_do_not_match_raise(program: str) -> None:
     pipe, _ = _pipe(program)
-    with pytest.raises(ValueError, match="ffmpeg|frames of ffmpeg"):
+    with pytest.raises(ModelError, match="python.*(frames without|reported the time)"):
         pipe.take()
     pipe.close()
 

@@ -12,7 +12,7 @@ import pytest
 
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.ffmpeg import find_ffmpeg
-from vidtag_cli.video.packets import packet_pts
+from vidtag_cli.video.packets import read_packets
 from vidtag_cli.video.probe import probe_video
 
 CODECS = {
@@ -35,7 +35,7 @@ def read(path: Path, descriptor: int | None) -> tuple[object, list[tuple[int, fl
         frames = list(decoder)
     times = [(frame.source_index, frame.media_time_s) for frame in frames]
     pixels = np.array([frame.rgb for frame in frames])
-    return dataclasses.replace(info, descriptor=None), times, pixels, packet_pts(path, info)
+    return dataclasses.replace(info, descriptor=None), times, pixels, read_packets(path, info).pts
 
 
 @pytest.mark.parametrize("suffix", CODECS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vidtag_cli.errors import InputError, VideoError
+from vidtag_cli.errors import InputError, UsageError, VideoError
 from vidtag_cli.video.orientation import Orientation
 from vidtag_cli.video.probe import _orientation, probe_video
 
@@ -165,15 +165,21 @@ def test_unknown_codec_is_a_video_error(steady_mp4: Path, tmp_path: Path) -> Non
         probe_video(path)
 
 
-def test_largest_of_several_streams_is_taken(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+def test_the_default_stream_comes_before_a_larger_one(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
     path = clips / "two.mkv"
     run_ffmpeg(
         "-f", "lavfi", "-i", "color=red:size=32x32:duration=1", "-f", "lavfi", "-i", "color=blue:size=64x48:duration=1",
         "-map", "0", "-map", "1", "-c:v", "mpeg4", path,
     )  # fmt: skip
     info = probe_video(path)
-    assert (info.video_stream, info.display_size_wh) == (1, (64, 48))
+    assert (info.video_stream, info.display_size_wh) == (0, (32, 32))  # as ffmpeg itself chooses
     assert info.time_base == Fraction(1, 1000)
+    assert [stream.index for stream in info.other_streams] == [1]
+    assert "--stream" in (info.stream_choice or "")
+    other = probe_video(path, stream_index=1)
+    assert (other.video_stream, other.stream_index, other.display_size_wh) == (1, 1, (64, 48))
+    with pytest.raises(UsageError, match=r"--stream 7.*stream 0 .*stream 1"):
+        probe_video(path, stream_index=7)
 
 
 def test_tags_cannot_move_the_cursor(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
@@ -212,11 +218,56 @@ def test_hostile_names(tmp_path: Path, lossless_mov: Path, monkeypatch: pytest.M
 
 def test_side_data_that_the_library_does_not_know_is_noted_and_not_fatal() -> None:
     class Frame:
+        rotation = 90  # counter-clockwise
+
         @property
         def side_data(self) -> None:
             raise ValueError("31 is not a valid Type")
 
     orientation, notes = _orientation(Frame())  # type: ignore[arg-type]
-    assert orientation == Orientation()
+    assert orientation == Orientation(rotation_deg=270)
     assert len(notes) == 1
     assert "31 is not a valid Type" in notes[0]
+
+
+def test_the_rotation_holds_though_no_frame_is_shown_for_long(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    whole, turned, cut = (clips / f"{name}.mp4" for name in ("long_group", "turned_group", "cut_group"))
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=30", "-c:v", "libx264", "-g", 2000,
+               "-preset", "ultrafast", "-sc_threshold", 0, whole)  # fmt: skip
+    run_ffmpeg("-display_rotation", 90, "-i", whole, "-c", "copy", turned)
+    run_ffmpeg("-ss", 15, "-i", turned, "-c", "copy", cut)  # an edit list hides the first 375 frames
+    for path in (turned, cut):
+        assert probe_video(path).orientation == Orientation(rotation_deg=270)
+
+
+def test_the_rotation_of_the_container_holds_against_that_of_a_picture() -> None:
+    """An MJPEG picture may have side data that PyAV cannot read, and another turn in its EXIF."""
+
+    class Frame:
+        rotation = 180
+
+        @property
+        def side_data(self) -> None:
+            raise ValueError("31 is not a valid Type")
+
+    a_quarter_clockwise = (0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30)
+    for frame in (Frame(), None):
+        assert _orientation(frame, a_quarter_clockwise) == (Orientation(rotation_deg=90), ())  # type: ignore[arg-type]
+
+
+def test_one_frame_a_tick_is_no_frame_rate(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    path = clips / "tape.dv"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=size=720x480:rate=30000/1001:duration=0.3", "-c:v", "dvvideo",
+               "-pix_fmt", "yuv411p", path)  # fmt: skip
+    assert probe_video(path).average_frame_rate_fps == pytest.approx(30000 / 1001)
+
+
+def test_where_a_recording_begins(clips: Path, run_ffmpeg: Callable[..., bytes]) -> None:
+    """A creation date is that of the recording, on whose clock the video may begin later."""
+    for name, sound, origin_s, start_s in (("late.mov", "aac", 0.0, 3.0), ("late.ts", "mp2", 11.4, 14.4)):
+        path = clips / name
+        run_ffmpeg("-itsoffset", 3, "-f", "lavfi", "-i", "testsrc2=size=32x32:rate=10:duration=1",
+                   "-f", "lavfi", "-i", "sine=duration=4", "-c:v", "mpeg4", "-c:a", sound,
+                   "-output_ts_offset", 10 if sound == "mp2" else 0, path)  # fmt: skip
+        info = probe_video(path)
+        assert (info.origin_s, info.start_time_s) == pytest.approx((origin_s, start_s), abs=0.1)

@@ -13,8 +13,8 @@ import numpy as np
 from vidtag_cli.errors import VideoError
 from vidtag_cli.video import probe_video
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
-from vidtag_cli.video.decode_command import SAMPLING_TOLERANCE_S
 from vidtag_cli.video.info import VideoInfo
+from vidtag_cli.video.sampling import SAMPLING_TOLERANCE_S
 
 
 @dataclass(frozen=True, slots=True, eq=False)

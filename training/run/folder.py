@@ -93,7 +93,8 @@ class RunFolder:
         try:
             module.load_state_dict(load_weights(path))
         except RuntimeError as error:
-            raise InputError(f"{path}: of another preset than this run's: {error}; give another --out") from error
+            what = " ".join(str(error).split())
+            raise InputError(f"{path}: of another preset than this run's: {what}; give another --out") from error
 
     def save_heads(self, stage: str, model: VidTag) -> None:
         """Write all weights of a model but those of its backbones."""
@@ -236,7 +237,8 @@ def _load_model(model: VidTag, weights: Mapping[str, Tensor], path: Path) -> Vid
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"{path}: not the weights of the configuration beside it: {error}") from error
+        what = " ".join(str(error).split())
+        raise InputError(f"{path}: not the weights of the configuration beside it: {what}") from error
     return model.eval()
 
 

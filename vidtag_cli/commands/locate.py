@@ -91,6 +91,9 @@ def locate_command(
         bool, typer.Option("--csv-abstained", help="CSV with a row, without position, for each frame that abstained.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop (exit code 4) when the input is incomplete or damaged.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
     exit_zero_on_abstain: Annotated[
         bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
@@ -108,6 +111,17 @@ def locate_command(
     decode_device: Annotated[
         str, typer.Option(help="Where video is decoded: cpu, cuda or cuda:N; a GPU that cannot is an error.")
     ] = "cpu",
+    stream: Annotated[
+        int | None, typer.Option(min=0, help="The video stream to locate, as ffmpeg counts them (default: as ffmpeg).")
+    ] = None,
+    max_pixels: Annotated[int, typer.Option(min=1, help="The largest picture that is decoded, in pixels.")] = 8192
+    * 8192,
+    max_frame_rate: Annotated[
+        float, typer.Option(min=1.0, help="The highest average frame rate that is decoded, per second.")
+    ] = 2000.0,
+    stall_timeout: Annotated[
+        float, typer.Option(min=0.1, help="End an ffmpeg that gives nothing for so many seconds.")
+    ] = 60.0,
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
@@ -143,10 +157,12 @@ def locate_command(
     if fps is not None and all_frames:
         raise UsageError("--fps and --all-frames contradict each other: give one of them")
     check_finite("--fps", fps)
+    check_finite("--max-frame-rate", max_frame_rate)
+    check_finite("--stall-timeout", stall_timeout)
     check_max_speed(smooth, max_speed_kmh)
     if shots == "split" and decode == "keyframes":
         raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
-    if as_json and [str(path) for path in out or []] == ["-"]:
+    if as_json and "-" in [str(path) for path in out or []]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
     _check_for_one_video(len(inputs), start_time, expect_sha256)
     instant = None if start_time is None else parse_start_time(start_time)
@@ -175,7 +191,8 @@ def locate_command(
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
-        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
+        stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
@@ -209,8 +226,12 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
         text += f", in {len(summary['shots'])} shots"
     if summary["abstain_reasons"]:
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
-    errors = len(outcome.located.decode_errors)
-    console.print(f"vidtag: {name}: {text}" + (f"; {errors} decoding errors, see the report" if errors else ""))
+    console.print(f"vidtag: {name}: {text}")
+    decoded = outcome.located.decoded
+    if not decoded.is_complete:
+        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
+    for note in decoded.notes:
+        console.print(f"vidtag: {name}: {printable(note)}")
     for note in outcome.notes():
         console.print(f"vidtag: {printable(note)}")
 

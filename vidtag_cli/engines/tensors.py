@@ -28,9 +28,10 @@ def check_inputs(graph: str, contract: Sequence[TensorContract], inputs: Mapping
 def check_outputs(
     graph: str, contract: Sequence[TensorContract], outputs: Mapping[str, np.ndarray], sizes: dict[str, int]
 ) -> None:
-    """Raise ModelError unless every output has the promised dtype and shape and only finite values.
+    """Raise ModelError unless every output has the promised dtype and shape and only finite values that say something.
 
-    A half-precision graph that overflows gives NaN without any error; searched, NaN would look like a place.
+    A half-precision graph that overflows gives NaN without any error, one that underflows or lost its weights gives
+    zeros; searched, both would look like a place. An embedding is a direction, which no vector of zeros has.
     """
     for tensor in contract:
         where = f"{graph}: output {tensor.name}"
@@ -39,6 +40,11 @@ def check_outputs(
         bad = array.size - int(np.count_nonzero(np.isfinite(array)))
         if bad:
             raise ModelError(f"{where}: {bad} of {array.size} values are not finite; try another precision or device")
+        is_said = array.any(axis=-1) if tensor.name.endswith("_embedding") else array.any()
+        if not np.all(is_said):
+            silent = np.size(is_said) - int(np.count_nonzero(is_said))
+            what = f"{silent} of {np.size(is_said)} vectors are" if np.ndim(is_said) else "all of it is"
+            raise ModelError(f"{where}: {what} zero; try another precision or device, or install the model again")
 
 
 def _check_array(where: str, tensor: TensorContract, array: np.ndarray, sizes: dict[str, int]) -> None:

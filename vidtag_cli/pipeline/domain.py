@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from vidtag_cli.bundle.array_files import ArrayShape, read_arrays
 from vidtag_cli.bundle.load import ModelBundle
+from vidtag_cli.errors import ModelError
 
 DOMAIN_FILE = "domain.npz"
 
@@ -23,8 +25,16 @@ class DomainModel:
         """Return (N,) float32 Mahalanobis distances of features (N, D), divided by the square root of D: about 1
         inside.
         """
+        if len(features) == 1:  # as a matrix: sums of BLAS for a single vector depend on its threads
+            return self.distance(features.repeat(2, axis=0))[:1]
         white = (features - self.mean) @ self.whitening
         return np.sqrt((white**2).mean(-1))
+
+
+def _check_directions(path: Path, model: DomainModel) -> None:
+    """Raise ModelError for a whitening that leaves a direction out: whatever lies there would be inside the domain."""
+    if not (model.whitening.any(axis=0).all() and model.whitening.any(axis=1).all()):
+        raise ModelError(f"{path}: whitening: a direction without width: install the model again")
 
 
 def fit_domain_model(features: np.ndarray, shrinkage: float = 0.01) -> DomainModel:
@@ -41,9 +51,16 @@ def fit_domain_model(features: np.ndarray, shrinkage: float = 0.01) -> DomainMod
 
 
 def load_domain_model(bundle: ModelBundle) -> DomainModel | None:
-    """Return the domain model of a bundle, or None when the bundle has none; raises ModelError for a damaged one."""
+    """Return the domain model of a bundle, or None when the bundle has none and needs none.
+
+    Raises ModelError for a damaged one, and where a limit was measured for distances that nothing gives.
+    """
     if DOMAIN_FILE not in bundle.contract.files:
+        if bundle.calibration.is_measured:
+            raise ModelError(f"{bundle.path}: its calibration has max_domain_distance, but there is no {DOMAIN_FILE}")
         return None
-    width = bundle.feature_dim
+    path, width = bundle.file(DOMAIN_FILE), bundle.feature_dim
     expected = {"mean": ArrayShape("float32", (width,)), "whitening": ArrayShape("float32", (width, width))}
-    return DomainModel(**read_arrays(bundle.file(DOMAIN_FILE), expected))
+    model = DomainModel(**read_arrays(path, expected))
+    _check_directions(path, model)
+    return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.writers.values import LIMITATION
@@ -17,16 +19,24 @@ SPARSE_FRAMES = (
     "circles hold the true place then is unknown."
 )
 
+INCOMPLETE = "The input is incomplete or damaged ({missing}): what is missing was not analysed."
+
 CONFIRM = "An investigative lead: a person must confirm it."
 
 
-def limitations_of(session: Session, *, is_one_shot: bool, are_frames_sparse: bool) -> tuple[str, ...]:
-    """Return what must be said of a track, one statement each: what holds for this run first, for every track last."""
+def limitations_of(
+    session: Session, *, is_one_shot: bool, are_frames_sparse: bool, missing: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return what must be said of a track, one statement each: what holds for this run first, for every track last.
+
+    ``missing`` says what of the input was not there or could not be decoded.
+    """
     gallery = session.gallery
     places = ONLY_THESE_PLACES.format(count=gallery.points, source=gallery.contract.origin.source)
     is_measured = isinstance(session.rule, UncertaintyRule)
     applies = {
         session.bundle.domain: True,
+        INCOMPLETE.format(missing="; ".join(missing)): bool(missing),
         places: not session.searches_own_gallery,
         NOT_MEASURED_THERE: is_measured and not session.searches_own_gallery,
         UNCALIBRATED: not is_measured,

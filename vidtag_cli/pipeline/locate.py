@@ -8,11 +8,13 @@ from typing import Literal
 
 import numpy as np
 
+from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.time_basis import at_first_point
 from vidtag_cli.pipeline.uncertainty import estimate_points, window_disagreement_km
 from vidtag_cli.pipeline.windows import (
     EmbeddedFrames,
@@ -29,7 +31,9 @@ from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, frame_batches
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
+from vidtag_cli.video.decode_report import DecodeReport
 from vidtag_cli.video.info import VideoInfo
+from vidtag_cli.video.limits import DEFAULT_LIMITS, DecodeLimits
 
 FRAMES_SEARCHED_AT_ONCE = 64
 
@@ -40,6 +44,8 @@ class LocateOptions:
 
     ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
+    ``strict`` makes an input that is incomplete or damaged an error. ``stream`` is the number of the video stream among
+    all streams of the file, None for the one that ``choose_stream`` takes.
     """
 
     sampling_fps: float | None = None
@@ -52,14 +58,25 @@ class LocateOptions:
     shots: Literal["split", "whole"] = "split"
     smooth: Literal["none", "viterbi"] = "none"
     max_speed_km_h: float = MAX_SPEED_KM_H
+    strict: bool = False
+    stream: int | None = None
+    max_pixels: int = DEFAULT_LIMITS.max_pixels
+    max_frame_rate_fps: float = DEFAULT_LIMITS.max_frame_rate_fps
+    stall_timeout_s: float = DEFAULT_LIMITS.stall_timeout_s
+
+    @property
+    def limits(self) -> DecodeLimits:
+        """What one video may cost."""
+        return DecodeLimits(self.max_pixels, self.max_frame_rate_fps, self.stall_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
 class LocateResult:
-    """A located video: the track, what was read, what went wrong on the way."""
+    """A located video: the track, what was read and whether all of it was there, what the decoder complained of."""
 
     track: Track
     video: VideoInfo
+    decoded: DecodeReport
     decode_errors: tuple[str, ...]
     sampling_fps: float | None
 
@@ -72,7 +89,7 @@ def locate_video(
     time_basis: TimeBasis | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> LocateResult:
-    """Return the track of a probed video; raises VideoError when it cannot be decoded.
+    """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
     ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length
     of the video but for the estimates themselves, and 1.5 KB a frame for a path.
@@ -80,7 +97,9 @@ def locate_video(
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
     with open_decoder(video, session, options) as decoder:
-        encoded_ahead = run_ahead(encode_batches(session, frame_batches(decoder, options.batch_frames)))
+        encoded_ahead = run_ahead(
+            encode_batches(session, frame_batches(decoder, options.batch_frames)), interrupt=decoder.close
+        )
         with encoded_ahead as encoded:
             for embedded in gather_frames(embed_frames(session, encoded), FRAMES_SEARCHED_AT_ONCE):
                 points += estimate_points(session, embedded, options.top_k)
@@ -88,18 +107,23 @@ def locate_video(
                     searched.append(search_for_path(session, embedded))
                 if progress is not None:
                     progress(points[-1].media_time_s)
+    if options.strict and not decoder.report.is_complete:
+        raise VideoError(
+            f"{video.path}: incomplete or damaged ({'; '.join(decoder.report.missing)}): nothing was written; leave "
+            "--strict out to locate what is there"
+        )
     limitations = limitations_of(
         session,
         is_one_shot=options.shots == "whole",
         are_frames_sparse=is_sparse([point.media_time_s for point in points], session.step_s),
+        missing=decoder.report.missing,
     )
-    track = Track(
-        video.path.name, tuple(points), session.bundle.name, time_basis or TimeBasis(), limitations=limitations
-    )
+    time_basis = at_first_point(time_basis or TimeBasis(), video, points[0].media_time_s if points else 0.0)
+    track = Track(video.path.name, tuple(points), session.bundle.name, time_basis, limitations=limitations)
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
-    return LocateResult(track, video, decoder.errors, sampling_rate_fps(session, options))
+    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
 
 
 def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:
@@ -114,6 +138,7 @@ def open_decoder(video: VideoInfo, session: Session, options: LocateOptions) -> 
         video.path, video, (preprocess.frame_size_px, preprocess.frame_size_px), sampling_rate_fps(session, options),
         resize=preprocess.resize, threads=options.decoder_threads, mode=options.decode_mode,
         device=options.decode_device, block_frames=options.batch_frames, find_cuts=options.shots == "split",
+        limits=options.limits,
     )  # fmt: skip
 
 

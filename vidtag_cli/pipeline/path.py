@@ -94,13 +94,18 @@ def search_for_path(session: Session, embedded: EmbeddedFrames) -> SearchedPoint
     rule, outputs = session.rule, embedded.outputs
     path = rule.path if isinstance(rule, UncertaintyRule) else None
     scale = rule.posterior_scale if path is None else path.posterior_scale
-    scores, indices, summary = rank_points(session, unit_rows(outputs["first_embedding"]), scale)
+    queries, lengths = unit_rows(outputs["first_embedding"])
+    scores, indices, summary = rank_points(session, queries, scale)
     masses = point_mass(session.gallery, scores, indices, scale, summary.log_partition)
     disagreement_km = outputs["disagreement_km"]
     is_known = [
         strangeness(rule, facts.spread_levels, *doubt) is None
         for facts, *doubt in zip(
-            embedded.facts, outputs["domain_distance"].tolist(), disagreement_km.tolist(), strict=True
+            embedded.facts,
+            lengths.tolist(),
+            outputs["domain_distance"].tolist(),
+            disagreement_km.tolist(),
+            strict=True,
         )
     ]
     agrees = np.ones(len(is_known), bool)
@@ -167,6 +172,7 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
     A point costs the negative logarithm of its mass. A step costs nothing within reach, which is the way at full speed
     and the doubt; beyond it costs one nat for each further doubt, ``JUMP_NATS`` at most.
     """
+    # einsum adds up in one order; the product of a matrix and a vector depends on the threads of BLAS.
     frames, count = masses.shape
     if frames == 0:
         return DecodedPath(np.zeros(0, np.int64), np.zeros(0))
@@ -180,7 +186,7 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
         total = best[:, None] - cost
         came_from[t] = total.argmax(axis=0)
         best = total.max(axis=0) + gain[t]
-        forward[t] = _normalized(np.log(forward[t - 1] @ np.exp(-cost)) + gain[t])
+        forward[t] = _normalized(np.log(np.einsum("k,kh->h", forward[t - 1], np.exp(-cost))) + gain[t])
     point_index = np.empty(frames, np.int64)
     doubt = np.empty(frames)
     point_index[-1] = best.argmax()
@@ -189,7 +195,7 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
         if t < frames - 1:
             point_index[t] = came_from[t + 1, point_index[t + 1]]
             cost = _step_costs(vectors[t], vectors[t + 1], times_s[t + 1] - times_s[t], rule)
-            later = np.exp(-cost) @ (later * _normalized(gain[t + 1]))
+            later = np.einsum("kn,n->k", np.exp(-cost), later * _normalized(gain[t + 1]))
             later /= later.max()
         share = forward[t] * later
         is_elsewhere = _distances_km(vectors[t], vectors[t, point_index[t], None])[:, 0] > rule.place_radius_km

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
@@ -14,19 +14,21 @@ _RETRY_S = 0.2
 
 
 @contextmanager
-def run_ahead(items: Generator[Item, None, None], depth: int = 1) -> Iterator[Iterator[Item]]:
+def run_ahead(
+    items: Generator[Item, None, None], depth: int = 1, interrupt: Callable[[], None] = lambda: None
+) -> Iterator[Iterator[Item]]:
     """Yield an iterator over ``items`` that are made in another thread, at most ``depth`` of them waiting.
 
     Order is kept. What the generator raises is raised where its next item would have come. Leaving the ``with``
     block, for whatever reason, stops the generator before its next item, closes it in its own thread, so that its
-    ``finally`` blocks run, and waits for that.
+    ``finally`` blocks run, and waits for that; ``interrupt`` is called first, to wake a generator that waits itself.
     """
     worker = _Worker(items, depth)
     worker.start()
     try:
         yield worker.items()
     finally:
-        worker.stop()
+        worker.stop(interrupt)
 
 
 class _Worker(Generic[Item]):
@@ -40,8 +42,9 @@ class _Worker(Generic[Item]):
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, interrupt: Callable[[], None]) -> None:
         self._stopping.set()
+        interrupt()
         self._thread.join()
 
     def items(self) -> Iterator[Item]:

@@ -17,22 +17,18 @@ from vidtag_cli.pipeline.evidence import EvidenceState
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import BLANK_SPREAD_LEVELS
-from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.track import Track, TrackPoint, to_millisecond
 from vidtag_cli.video.cuts import MIN_DIFFERENCE, MIN_PROMINENCE, MIN_SPREAD_LEVELS
 from vidtag_cli.video.decode_command import THUMBNAIL_WH
+from vidtag_cli.video.decode_report import DecodeReport
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 from vidtag_cli.writers.formats import WrittenFile
 from vidtag_cli.writers.names import argument_fields, path_fields
 from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json
+from vidtag_cli.writers.values import instant_text
 
-_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "av", "lxml", "typer", "rich")
-
-
-def utc_text(instant: datetime | None) -> str | None:
-    """Return an instant as ISO 8601 with milliseconds and Z, or None."""
-    if instant is None:
-        return None
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+_PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "av", "lxml", "typer", "rich",
+             "threadpoolctl")  # fmt: skip
 
 
 def build_report(
@@ -54,8 +50,8 @@ def build_report(
         "schema": REPORT_SCHEMA,
         "run": {
             "id": run_id,
-            "started_utc": utc_text(started),
-            "finished_utc": utc_text(datetime.now(UTC)),
+            "started_utc": instant_text(started),
+            "finished_utc": instant_text(datetime.now(UTC)),
             "exit_code": exit_code,
             **argument_fields(arguments),
         },
@@ -64,7 +60,7 @@ def build_report(
         "input": input_record(result, before, after),
         "time_basis": {
             "source": track.time_basis.source,
-            "start_time_utc": utc_text(track.time_basis.start_time_utc),
+            "start_time_utc": _instant(track.time_basis.start_time_utc),
             "note": track.time_basis.note,
         },
         "estimates": [point_record(track, point) for point in track.points],
@@ -74,6 +70,10 @@ def build_report(
         "limitations": list(track.limitations),
         "outputs": [asdict(output) | path_fields(output.path) for output in outputs],
     }
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return None if instant is None else instant_text(to_millisecond(instant))
 
 
 def uncertainty_record(session: Session) -> dict[str, Any]:
@@ -120,6 +120,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "gallery": {"source": gallery.contract.origin.source, "points": gallery.points,
                     "files": {name: record.sha256 for name, record in gallery.contract.files.items()}},
         "engines": {name: engine.describe() for name, engine in session.engines.items()},
+        "thread_pools": [asdict(pool) for pool in session.thread_pools],
         "parameters": parameters,
         "parameters_sha256": hashlib.sha256(canonical_json(parameters)).hexdigest(),
         "embedded_location_used": False,
@@ -154,12 +155,33 @@ def input_record(result: LocateResult, before: EvidenceState, after: EvidenceSta
             "format": video.container_format, "duration_s": video.duration_s, "start_time_s": video.start_time_s,
             "codec": video.codec, "pixel_format": video.pixel_format, "width_px": video.width_px,
             "height_px": video.height_px, "rotation_deg": video.rotation_deg,
+            "is_mirrored": video.orientation.is_mirrored,
+            "sample_aspect_ratio": None if video.sample_aspect_ratio is None else str(video.sample_aspect_ratio),
+            "stream_index": video.stream_index,
+            "other_video_streams": [asdict(stream) for stream in video.other_streams],
             "average_frame_rate_fps": video.average_frame_rate_fps, "notes": list(video.notes),
         },
-        "decode": {"frames_used": len(result.track.points), "errors": list(result.decode_errors)},
+        "decode": {"frames_used": len(result.track.points), "errors": list(result.decode_errors),
+                   **completeness_record(result.decoded)},
         "embedded_metadata": dict(video.tags),
         "embedded_location": None if video.embedded_location is None else asdict(video.embedded_location),
     }  # fmt: skip
+
+
+def completeness_record(decoded: DecodeReport) -> dict[str, Any]:
+    """Return whether all of the input was there: the ends of what was decoded and of what the container promises, and
+    in words what is missing or damaged.
+    """
+    return {
+        "complete": decoded.is_complete,
+        "missing": list(decoded.missing),
+        "media_end_s": decoded.media_end_s,
+        "promised_end_s": decoded.promised_end_s,
+        "notes": list(decoded.notes),
+        "frames_in_file": decoded.frames_in_file,
+        "frames_decoded": decoded.frames_decoded,
+        "clock_restarts": decoded.restarts,
+    }
 
 
 def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
@@ -167,7 +189,7 @@ def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
     return {
         "frame": point.frame_index,
         "media_time_s": point.media_time_s,
-        "time_utc": utc_text(track.time_utc(point)),
+        "time_utc": _instant(track.time_utc(point)),
         "shot": point.shot,
         "status": point.status,
         "lat": point.lat_deg,

@@ -15,7 +15,7 @@ from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
 from vidtag_cli.pipeline.evidence import EvidenceState, check_expected_hash, check_named_after, open_evidence
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult, locate_video
 from vidtag_cli.pipeline.output_files import all_or_none, settle_earlier_runs
-from vidtag_cli.pipeline.report import build_report, point_record, summary_record
+from vidtag_cli.pipeline.report import build_report, completeness_record, point_record, summary_record
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.video.probe import probe_video
@@ -75,6 +75,7 @@ class RunResult:
             **path_fields(self.path),
             "exit_code": self.exit_code,
             "summary": summary_record(track),
+            "completeness": completeness_record(self.located.decoded),
             "outputs": [
                 {
                     **path_fields(out.path), "format": out.format_label, "sha256": out.sha256,
@@ -93,6 +94,8 @@ def check_request(path: Path, request: OutputRequest) -> None:
     What a killed run left by half under these names or hidden beside them is settled first.
     """
     _check_distinct(request)
+    if request.report is not None and str(request.report) == STDOUT:
+        raise UsageError("--report -: the record is written to a file: give it a name")
     formats = [format_of(output, request.format_name).name for output in request.tracks]
     check_format_options(formats, request.geojson_shape, request.csv_abstained)
     outputs = [*request.tracks, *([] if request.report is None else [request.report])]
@@ -141,7 +144,7 @@ def locate_unchanged(
         before = evidence.read_state()
         check_expected_hash(path, before, expected_sha256)
         check_named_after(path, before, named_after_sha256)
-        video = probe_video(path, evidence.descriptor)
+        video = probe_video(path, evidence.descriptor, options.stream, options.limits)
         begin_s = video.start_time_s or 0.0
         located = locate_video(
             video,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from vidtag_cli.errors import UsageError
 from vidtag_cli.track import TimeBasis
@@ -45,3 +46,14 @@ def choose_time_basis(video: VideoInfo, start_time: datetime | None) -> TimeBasi
             note="creation_time is in the file but its zone cannot be trusted: give --start-time to use one"
         )
     return TimeBasis(note="the file names no time")
+
+
+def at_first_point(basis: TimeBasis, video: VideoInfo, first_media_time_s: float) -> TimeBasis:
+    """Return the basis with the instant of the first analysed frame.
+
+    A creation date is that of the recording's beginning: the video may begin later, or its first frames be damaged. A
+    time that the user gave is that of the first analysed frame already.
+    """
+    if basis.source != "apple_creationdate" or basis.start_time_utc is None:
+        return basis
+    return replace(basis, start_time_utc=basis.start_time_utc + timedelta(seconds=first_media_time_s - video.origin_s))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_with_posterior
 from vidtag_cli.gallery.search import checked_queries, rescore_points, score_blocks
 from vidtag_cli.gallery.store import Gallery
@@ -23,6 +24,9 @@ SEARCHED_POINTS = 128
 MIN_FRAMES_TO_AGREE = 4
 
 RADIUS_SHARES = (0.5, 0.95)
+
+SHORTEST_EMBEDDING = 1e-3
+"""Of means of unit vectors: windows whose answers cancel each other out say nothing, and rounding decides the rest."""
 
 BLANK_SPREAD_LEVELS = 2.0
 """A picture whose pixels differ by less shows nothing, whatever a model makes of it: black looks like the sea at night.
@@ -41,7 +45,7 @@ _NEGLIGIBLE_LOG_MASS = -25.0
 def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> list[TrackPoint]:
     """Return the estimates of consecutive frames, from one search through the gallery."""
     rule, gallery, outputs = session.rule, session.gallery, embedded.outputs
-    queries = unit_rows(outputs["refined_embedding"])
+    queries, lengths = unit_rows(outputs["refined_embedding"])
     scores, indices, summary = rank_points(session, queries, rule.posterior_scale)
     masses = point_mass(gallery, scores, indices, rule.posterior_scale, summary.log_partition)
     radii_km = _radii_km(session, queries, indices[:, 0], summary)
@@ -50,6 +54,7 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
         places = merge_places(gallery.latlon_deg[indices[row]], scores[row], masses[row], rule.place_radius_km)
         doubt = FrameDoubt(
             facts.spread_levels,
+            float(lengths[row]),
             float(outputs["domain_distance"][row]),
             float(outputs["disagreement_km"][row]),
             *radii_km[row].tolist(),
@@ -58,10 +63,20 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
     return points
 
 
-def unit_rows(embedding: np.ndarray) -> np.ndarray:
-    """Return unit vectors: a weighted mean of unit vectors from several windows is shorter than one."""
-    unit: np.ndarray = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
-    return unit
+def unit_rows(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit vectors (N, E) of embeddings, and the lengths (N,) that these had.
+
+    A weighted mean of unit vectors from several windows is shorter than one. One too short to have a direction, see
+    ``SHORTEST_EMBEDDING``, becomes an arbitrary unit vector, and so does one that is not finite, whose length is given
+    as 0: whoever searches for them must look at the lengths.
+    """
+    lengths = np.linalg.norm(embedding, axis=-1)
+    lengths = np.where(np.isfinite(lengths), lengths, 0.0)
+    has_direction = lengths >= SHORTEST_EMBEDDING
+    unit = np.zeros_like(embedding)
+    unit[~has_direction, 0] = 1.0
+    unit[has_direction] = embedding[has_direction] / lengths[has_direction, None]
+    return unit, lengths
 
 
 def rank_points(
@@ -76,7 +91,17 @@ def rank_points(
     scores, indices, summary = search_with_posterior(session.gallery, queries, SEARCHED_POINTS, posterior_scale)
     if session.bundle.kind == "geoclip":
         scores, indices = rescore_points(session.gallery, queries, indices, session.embed_places)
+    _check_search(session.gallery, scores, summary)
     return scores, indices, summary
+
+
+def _check_search(gallery: Gallery, scores: np.ndarray, summary: PosteriorSummary) -> None:
+    """Raise ModelError for a search that gave something else than numbers: one such point spoils every posterior."""
+    numbers = (scores, summary.log_partition, summary.entropy_nat)
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise ModelError(
+            f"gallery {gallery.contract.origin.source}: the search gives values that are not finite: build it again"
+        )
 
 
 def merge_places(
@@ -170,6 +195,7 @@ class FrameDoubt:
     """
 
     spread_levels: float
+    embedding_length: float
     domain_distance: float
     disagreement_km: float
     radius50_km: float
@@ -177,31 +203,39 @@ class FrameDoubt:
 
 
 def strangeness(
-    rule: UncertaintyRule | UncalibratedRule, spread_levels: float, domain_distance: float, disagreement_km: float
+    rule: UncertaintyRule | UncalibratedRule,
+    spread_levels: float,
+    embedding_length: float,
+    domain_distance: float,
+    disagreement_km: float,
 ) -> str | None:
-    """Return why nothing the model says of a frame counts, or None."""
-    if spread_levels < BLANK_SPREAD_LEVELS:
+    """Return why nothing the model says of a frame counts, or None. What is no number is within no limit."""
+    if not spread_levels >= BLANK_SPREAD_LEVELS:
         return f"blank picture (pixels differ by {spread_levels:.1f} levels, limit {BLANK_SPREAD_LEVELS:.0f})"
+    if not embedding_length >= SHORTEST_EMBEDDING:
+        return f"no answer of the model (its windows cancel out to a length of {embedding_length:.1g})"
     if isinstance(rule, UncalibratedRule):
         return None
-    if domain_distance > rule.max_domain_distance:
+    if not domain_distance <= rule.max_domain_distance:
         return f"outside the model's domain (distance {domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
-    if np.isinf(disagreement_km):
+    if not np.isfinite(disagreement_km):
         return f"too few frames to confirm each other (fewer than {MIN_FRAMES_TO_AGREE})"
     return None
 
 
 def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt) -> str | None:
-    strange = strangeness(rule, doubt.spread_levels, doubt.domain_distance, doubt.disagreement_km)
+    strange = strangeness(
+        rule, doubt.spread_levels, doubt.embedding_length, doubt.domain_distance, doubt.disagreement_km
+    )
     if strange is not None:
         return strange
     if isinstance(rule, UncalibratedRule):
         return _reason_without_calibration(rule, doubt)
-    if doubt.disagreement_km > rule.max_disagreement_km:
+    if not doubt.disagreement_km <= rule.max_disagreement_km:
         return (
             f"frames disagree (median distance {doubt.disagreement_km:.0f} km, limit {rule.max_disagreement_km:.0f} km)"
         )
-    if doubt.radius95_km > rule.max_radius95_km:
+    if not doubt.radius95_km <= rule.max_radius95_km:
         return f"too uncertain (95 % radius {doubt.radius95_km:.0f} km, limit {rule.max_radius95_km:.0f} km)"
     return None
 

@@ -34,6 +34,12 @@ FORMAT_WHITELIST = ",".join(CONTAINER_FORMATS)
 PROTOCOL_WHITELIST = "file,pipe"
 """No network, and none of the protocols that join, decrypt or compute their content."""
 
+CONTAINER_OPTIONS = {"protocol_whitelist": PROTOCOL_WHITELIST, "format_whitelist": FORMAT_WHITELIST}
+"""What both lists are called where PyAV opens a file."""
+
+_SYNC_BYTE = 0x47
+_TRANSPORT_PACKETS = ((188, 0), (192, 4), (204, 0))  # size, and where its sync byte stands
+
 
 def file_url(path: Path, descriptor: int | None = None) -> str:
     """Return the address of a local file that libavformat cannot take for an option, a protocol or a pattern.
@@ -42,3 +48,13 @@ def file_url(path: Path, descriptor: int | None = None) -> str:
     one that inherits the descriptor.
     """
     return f"file:{os.fspath(path)}" if descriptor is None else f"file:/proc/self/fd/{descriptor}"
+
+
+def transport_shortfall_bytes(descriptor: int, size_bytes: int) -> int:
+    """Return how many bytes the last packet of a transport stream lacks, 0 for a whole one and for other files."""
+    head = os.pread(descriptor, 8 * 204, 0)
+    for packet_bytes, sync_at in _TRANSPORT_PACKETS:
+        synced = head[sync_at::packet_bytes]
+        if len(synced) >= 4 and set(synced) == {_SYNC_BYTE}:
+            return -size_bytes % packet_bytes
+    return 0

@@ -13,6 +13,8 @@ from vidtag_cli.errors import ModelError, UsageError
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
 from vidtag_cli.video.ffmpeg import FfmpegBinary
 from vidtag_cli.video.info import VideoInfo
+from vidtag_cli.video.limits import DEFAULT_LIMITS
+from vidtag_cli.video.sampling import SamplingGrid
 
 Resize = Literal["squash", "center_crop"]
 
@@ -60,9 +62,6 @@ Offered several, ffmpeg takes the first before it knows what the decoder gives, 
 THUMBNAIL_WH = (32, 18)
 """Of every decoded frame, for finding cuts: single pixels of its brightness, which cost a hundredth of decoding it."""
 
-SAMPLING_TOLERANCE_S = 0.001
-"""Matroska rounds times to 1 ms, so a frame may stand that much before the sampling time it was made for."""
-
 TIMES_KEY = "vidtag"
 DECODED_MARK = "decoded"
 USED_MARK = "used"
@@ -78,13 +77,14 @@ def decode_argv(
     path: Path,
     info: VideoInfo,
     size_wh: tuple[int, int],
-    sampling_fps: float | None,
+    grid: SamplingGrid | None,
     resize: Resize,
     threads: int,
     times_fd: int,
     mode: DecodeMode = "exact",
     device: DecodeDevice = "cpu",
     thumbnails_fd: int | None = None,
+    max_pixels: int = DEFAULT_LIMITS.decoder_pixels,
 ) -> list[str]:
     """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``; and a
     grey thumbnail of every decoded frame, in use or not, to ``thumbnails_fd``, if there is one.
@@ -92,6 +92,8 @@ def decode_argv(
     Times go over their own descriptor because standard error mixes them with the decoder's complaints and prints them
     with six digits only. Every decoded frame gives the lines ``frame:… pts:…`` and ``vidtag=decoded``, and each one
     in use the same again with ``vidtag=used``; pts counts in the time base of ``info``.
+
+    Without a ``grid`` every frame is in use. Pictures of more than ``max_pixels`` are an error to the decoder.
 
     With ``cuda`` or ``cuda:1`` the pictures stay on the graphics card until one or its thumbnail is used. A decoder
     that fell back to the CPU, which ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then
@@ -107,6 +109,7 @@ def decode_argv(
         # Else one presentation time out of order makes the decoder put decoding times in place of all that follow.
         fflags="+igndts",
         noautorotate=None,
+        max_pixels=max_pixels,
         **({"skip_frame": SKIPPED_FRAMES[mode]} if mode in SKIPPED_FRAMES else {}),
         **hardware_options(device),
     )
@@ -121,8 +124,8 @@ def decode_argv(
         outputs.append(
             ffmpeg.output(small, f"pipe:{thumbnails_fd}", format="rawvideo", pix_fmt="gray", fps_mode="passthrough")
         )
-    if sampling_fps is not None:
-        frames = frames.filter("select", expr=selection_expression(sampling_fps))
+    if grid is not None:
+        frames = frames.filter("select", expr=grid.expression)
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
     frames = _picture(_upright(_downloaded(frames, device, info), info), size_wh, resize)
     frames = frames.filter("setpts", expr=_FAR_APART)
@@ -132,18 +135,6 @@ def decode_argv(
     arguments = ffmpeg.merge_outputs(*outputs).get_args() if len(outputs) > 1 else outputs[0].get_args()
     arguments = [file_url(path, info.descriptor) if argument == _INPUT_STAND_IN else argument for argument in arguments]
     return [str(binary.path), *switches, "-filter_complex_threads", "1", *arguments]
-
-
-def selection_expression(sampling_fps: float) -> str:
-    """Return the select expression for the first frame at or after each multiple of 1/fps s from the first frame on.
-
-    It goes by presentation times, so it holds for a variable frame rate, and never repeats a frame to fill a gap.
-    """
-    rate_fps = float(sampling_fps)  # a numpy float would print its type
-    tolerance_s = min(SAMPLING_TOLERANCE_S, 0.1 / rate_fps)
-    step = "floor(({time}-start_t+" + f"{tolerance_s!r})*{rate_fps!r})"
-    now, before = step.format(time="t"), step.format(time="prev_selected_t")
-    return f"isnan(prev_selected_t)+gt({now},{before})"
 
 
 def hardware_options(device: DecodeDevice) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vidtag_cli.video.location import EmbeddedLocation
 from vidtag_cli.video.orientation import Orientation
+from vidtag_cli.video.streams import StreamSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,12 @@ class VideoInfo:
     ``creation_time`` is in a zone that nobody verified, whatever it says; ``apple_creation_date`` states its offset.
     ``tags`` has the container's keys as they are and those of the stream with ``video:`` before them. ``descriptor`` is
     that of the open file, through which its frames are read too; None to open ``path`` again.
+
+    ``stream_index`` is the stream's number among all streams, as ffmpeg counts them, and ``other_streams`` are the
+    video streams that were not chosen. ``origin_s`` is where on the container's clock the recording begins, which is
+    what a creation date dates: the video may begin later. ``first_frame_pts`` is the time, in ticks, of the first frame
+    that could be decoded, None where that took too long. ``missing_bytes`` is how much the file lacks by its own
+    account.
     """
 
     path: Path
@@ -44,6 +51,11 @@ class VideoInfo:
     embedded_location: EmbeddedLocation | None
     notes: tuple[str, ...] = ()
     descriptor: int | None = None
+    stream_index: int = 0
+    other_streams: tuple[StreamSummary, ...] = ()
+    origin_s: float = 0.0
+    first_frame_pts: int | None = None
+    missing_bytes: int = 0
 
     @property
     def rotation_deg(self) -> int:
@@ -56,3 +68,14 @@ class VideoInfo:
         if self.orientation.swaps_sides:
             return self.height_px, self.width_px
         return self.width_px, self.height_px
+
+    @property
+    def stream_choice(self) -> str | None:
+        """Which stream was chosen and how to choose another one, or None where there is no other."""
+        if not self.other_streams:
+            return None
+        others = ", ".join(stream.text for stream in self.other_streams)
+        return (
+            f"stream {self.stream_index} ({self.codec}, {self.width_px} x {self.height_px}) is located, not {others}: "
+            "--stream N chooses another"
+        )

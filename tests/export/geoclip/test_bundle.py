@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared_results import made_once
 from told import messages_of
 
 from export.bundle import read_about, write_bundle
@@ -82,21 +83,24 @@ def release(rows):
 
 
 @pytest.fixture(scope="module")
-def told():
-    """Return what an export has said so far."""
-    with messages_of("export") as messages:
-        yield messages
+def made(clip_folder, release, tmp_path_factory):
+    """Return the bundle, its reports and what the export said."""
+    source = PublicWeights(read_clip_tower(str(clip_folder)), release, read_about("geoclip"))
+
+    def write(folder):
+        with messages_of("export") as messages:
+            return *write_bundle(source, folder / "small.vidtag", force=False), messages
+
+    return made_once(tmp_path_factory, "geoclip-export", write)
 
 
 @pytest.fixture(scope="module")
-def exported(clip_folder, release, told, tmp_path_factory):
-    out = tmp_path_factory.mktemp("bundle") / "small.vidtag"
-    source = PublicWeights(read_clip_tower(str(clip_folder)), release, read_about("geoclip"))
-    return write_bundle(source, out, force=False)
+def exported(made):
+    return made[:2]
 
 
-def test_every_step_is_said(exported, told, release):
-    bundle, reports = exported
+def test_every_step_is_said(made, release):
+    bundle, reports, told = made
     for graph in bundle.graphs.values():
         assert f"writing {graph.path.name}" in told
     assert f"embedding the gallery: 0 of {len(release.gallery_latlon_deg)} places" in told
