@@ -67,6 +67,9 @@ class Decoder:
     def __exit__(self, *error):
         pass
 
+    def close(self):
+        pass
+
     def __iter__(self):
         for number in range(self._frames):
             rgb = np.full((FRAME_SIZE_PX, FRAME_SIZE_PX, 3), (9, 5, 1), np.uint8)
