@@ -111,15 +111,6 @@ def test_a_stalled_ffmpeg_is_named_and_ended(lossless_mov: Path, stand_in: objec
     assert {process.pid for process in psutil.Process().children(recursive=True)} == before
 
 
-def test_a_slow_reader_is_no_stall(lossless_mov: Path) -> None:
-    limits = DecodeLimits(stall_timeout_s=0.5)
-    with VideoDecoder(lossless_mov, probe_video(lossless_mov), SIZE_WH, limits=limits) as decoder:
-        frames = iter(decoder)
-        next(frames)
-        time.sleep(1.0)
-        assert len(list(frames)) == 4
-
-
 @pytest.mark.parametrize("case", NONSENSE)
 def test_nonsense_is_an_error_that_names_the_program(lossless_mov: Path, stand_in: object, case: str) -> None:
     stand_in(NONSENSE[case])  # type: ignore[operator]
