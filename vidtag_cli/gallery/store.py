@@ -1,5 +1,5 @@
-"""A gallery on disk: points of the globe with their embeddings, and the note that says how they were made (SPEC
-4.5).
+"""A gallery on disk: points of the globe with their embeddings, and the note that says how they were made
+(docs/method.md 4.5).
 """
 
 from __future__ import annotations
