@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from export.bundle import AboutModel, read_about
-from training.config import TrainingConfig, load_config
+from training.config import TrainingConfig
+from training.config_files import load_config
 from training.model.vidtag import VidTag, build_model
 from training.run.folder import FinishedRun, read_run
 from vidtag_cli.bundle.contract import Calibration

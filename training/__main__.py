@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from training.command_line import make_app, run_app
-from training.config import load_config
+from training.config_files import load_config
 from training.data.command import data_app
 from training.run.commands import benchmark, classify, predict, train
 
@@ -91,7 +91,7 @@ def ablations(
     from training.ablations.study import StudyOptions, run_study
 
     study = load_plan(plan or PLAN_FILE)
-    selected_rows = study.chosen([name.strip() for name in rows.split(",") if name.strip()])
+    selected_rows = study.select([name.strip() for name in rows.split(",") if name.strip()])
     options = StudyOptions(seeds, steps_factor, gallery_km)
     typer.echo(run_study(run, out or run / "ablations", study, selected_rows, options, preset))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.files import replace_file
+
+REFUSED_BY_NUMPY = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+"""What ``np.load`` raises for a file that is empty, cut short or something else."""
 
 _STATE_FILE = "state.safetensors"
 _ID_DIGITS = 12
@@ -73,7 +77,8 @@ def load_state(
             average.load_state_dict(_below(tensors, "average."))
         optimizer.load_state_dict({**optimizer.state_dict(), "state": _optimizer_state(tensors)})
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: of another model than this run's: {error}; give another --out") from error
+        what = " ".join(str(error).split())
+        raise InputError(f"{path}: of another model than this run's: {what}; give another --out") from error
     return int(metadata["step"])
 
 

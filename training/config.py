@@ -1,18 +1,12 @@
-"""Configuration of a model and its training: frozen dataclasses read from TOML, unknown keys refused."""
+"""Configuration of a model and its training: frozen dataclasses, one a section of a TOML file."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import tomllib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from training.strict_tables import build_strictly, merge_tables
-from vidtag_cli.errors import InputError, UsageError
-
-PRESET_FOLDER = Path(__file__).parent / "presets"
+from vidtag_cli.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ class SiglipConfig:
 class LocationConfig:
     """The location encoder: kind of projection, deviations of the Fourier branches, and the weights it starts from.
 
-    ``start = "geoclip"`` needs ``equal_earth`` at GeoCLIP's widths (SPEC 2.5).
+    ``start = "geoclip"`` needs ``equal_earth`` at GeoCLIP's widths (docs/method.md 2.5).
     """
 
     kind: Literal["equal_earth", "sphere"]
@@ -104,7 +98,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class PhaseConfig:
-    """One run of the loop: Adam, linear warm-up, then StepLR per epoch (SPEC 2.9).
+    """One run of the loop: Adam, linear warm-up, then StepLR per epoch (docs/method.md 2.9).
 
     Its length is given in ``epochs`` over the data, every clip once in each, or in ``steps`` of ``steps_per_epoch``
     with batches drawn freely. ``micro_clips`` is how many clips pass through the networks at once: a smaller number
@@ -146,7 +140,7 @@ class PhaseConfig:
 
 @dataclass(frozen=True, slots=True)
 class NoiseConfig:
-    """Noise on true positions for Phase II, in degrees (SPEC 2.9).
+    """Noise on true positions for Phase II, in degrees (docs/method.md 2.9).
 
     Beyond the paper, ``outlier_share`` is the range of the share of a clip's frames that are somewhere else, and
     ``own_share`` the share of clips whose positions are those that Phase I finds for them.
@@ -275,69 +269,3 @@ class TrainingConfig:
         if self.flights is None:
             raise UsageError(f"preset {self.name} has no [flights]: only flyover presets train on synthetic flights")
         return self.flights
-
-
-def load_config(name_or_path: str) -> TrainingConfig:
-    """Return the configuration of a preset's name or a TOML file.
-
-    A file may say ``base = "NAME"``: it then holds only what differs from that preset. Raises UsageError for a name
-    that is neither, InputError for a file that cannot be read or has unknown, missing or ill-typed keys.
-    """
-    path = PRESET_FOLDER / f"{name_or_path}.toml"
-    if not path.is_file():
-        path = Path(name_or_path)
-    if not path.is_file():
-        raise UsageError(f"{name_or_path}: neither a TOML file nor a preset; presets are {', '.join(preset_names())}")
-    table = read_toml(path)
-    base = table.pop("base", None)
-    if base is not None:
-        table = merge_tables(_base_table(base, path), table)
-    return _build(table, str(path))
-
-
-def preset_names() -> list[str]:
-    """Return the names of the presets in order."""
-    return sorted(preset.stem for preset in PRESET_FOLDER.glob("*.toml"))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file; raises InputError when it cannot be read or is not TOML."""
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not TOML: {error}") from error
-
-
-def config_from_json(text: str, where: str) -> TrainingConfig:
-    """Return what :func:`config_json` wrote, also by an earlier version that lacked some keys with defaults.
-
-    Raises InputError for another text.
-    """
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where}: not JSON: {error}") from error
-    return _build(document, where)
-
-
-def _build(table: Any, where: str) -> TrainingConfig:
-    try:
-        return build_strictly(TrainingConfig, table, where)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-
-
-def config_json(config: TrainingConfig) -> str:
-    """Return the resolved configuration as JSON, to be kept beside a checkpoint."""
-    return json.dumps(dataclasses.asdict(config), indent=2)
-
-
-def _base_table(base: Any, path: Path) -> dict[str, Any]:
-    if base not in preset_names():
-        raise InputError(f"{path}: base {base!r} is not a preset; presets are {', '.join(preset_names())}")
-    table = read_toml(PRESET_FOLDER / f"{base}.toml")
-    if "base" in table:
-        raise InputError(f"{path}: its base {base} has a base itself; name {table['base']}")
-    return table

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+
+# Ctrl-C while modules are imported ends the process as it ends any program: Python would print a traceback.
+_IN_MAIN_THREAD = threading.current_thread() is threading.main_thread()
+_SIGINT_BEFORE = signal.signal(signal.SIGINT, signal.SIG_DFL) if _IN_MAIN_THREAD else None
+
 import os
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from vidtag_cli.commands.app import build_app
 from vidtag_cli.commands.console import output_json, printable, printable_traceback, say_error
 from vidtag_cli.commands.interruption import Interruption, interruptible
 from vidtag_cli.commands.standard_streams import (
@@ -23,6 +27,12 @@ from vidtag_cli.commands.standard_streams import (
 )
 from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, OutputError, UsageError, VidtagError
 from vidtag_cli.exhaustion import explain_exhaustion
+
+if TYPE_CHECKING:
+    import typer
+
+if _SIGINT_BEFORE is not None:
+    signal.signal(signal.SIGINT, _SIGINT_BEFORE)
 
 UNEXPECTED, READER_GONE = 1, 141
 RESULTS = (0, ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED)
@@ -92,7 +102,16 @@ class _Reporter:
             output_json({"error": {"exit_code": code, "kind": kind, "message": printable(message)}})
 
 
+def build_app() -> typer.Typer:
+    """Return the application; what takes time to import is imported when signals are caught already."""
+    from vidtag_cli.commands import app
+
+    return app.build_app()
+
+
 def _run(command_line: list[str], reporter: _Reporter) -> int:
+    import typer
+
     try:
         _check_nothing_is_empty(command_line)
         # Not standalone: Typer would end every EOFError with "Aborted!" and the code of a bug.

@@ -17,6 +17,9 @@ from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.opening import open_engine
 from vidtag_cli.errors import ModelError
 
+LONGEST_CLIP_FRAMES = max(MAX_FRAMES, *(frames for _, frames in CLIP_SHAPES))
+"""The longest clip of the cases: the largest batch of pictures is compared as one clip too."""
+
 
 def bundle_parity(
     bundle: ModelBundle,
@@ -80,10 +83,6 @@ def require_parity(report: ParityReport, folder: Path) -> None:
             f"{', '.join(report.failed_graphs())}: the exported graph does not give what torch gives and was removed\n"
             + format_report(report)
         )
-
-
-LONGEST_CLIP_FRAMES = max(MAX_FRAMES, *(frames for _, frames in CLIP_SHAPES))
-"""The longest clip of the cases: the largest batch of pictures is compared as one clip too."""
 
 
 @contextlib.contextmanager

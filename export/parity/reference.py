@@ -26,6 +26,13 @@ _STEP_M = 5.0
 _MAX_LAT_DEG = 89.9
 """At a pole east has no direction; the derivative is taken this near to it instead."""
 
+EngineRun = Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+"""Graph name and inputs to outputs, as :meth:`vidtag_cli.engines.base.Engine.run` gives them."""
+
+MAX_PLACES = 2000
+
+_SHARES = (50.0, 95.0, 99.0)
+
 
 @dataclass(frozen=True, slots=True)
 class PositionShift:
@@ -134,13 +141,6 @@ def equivalent_step_m(encoder: LocationEncoder, latlon_deg: np.ndarray, change: 
     jacobian = np.stack(columns, axis=-1)  # (N, E, 2) per metre
     step_m = np.linalg.pinv(jacobian) @ change.astype(np.float64)[..., None]  # (N, 2, 1)
     return np.linalg.norm(step_m[..., 0], axis=-1)
-
-
-EngineRun = Callable[[str, Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-"""Graph name and inputs to outputs, as :meth:`vidtag_cli.engines.base.Engine.run` gives them."""
-
-MAX_PLACES = 2000
-_SHARES = (50.0, 95.0, 99.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -318,6 +318,22 @@ def test_a_second_signal_skips_the_clean_up(tmp_path):
     assert process.returncode == 130
 
 
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback():
+    script = """
+import signal, sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "vidtag_cli.commands.console":
+            print(signal.getsignal(signal.SIGINT) is signal.SIG_DFL)
+sys.meta_path.insert(0, Watch())
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import vidtag_cli.__main__
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\nTrue\n"
+
+
 def test_a_signal_that_was_ignored_stays_ignored(tmp_path):
     process = start(tmp_path, REMOVE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     assert process.stdout.readline() == "started\n"

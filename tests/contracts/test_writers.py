@@ -20,7 +20,6 @@ from lxml import etree
 
 from vidtag_cli.track import Candidate, TimeBasis, Track, TrackPoint
 from vidtag_cli.writers.formats import FORMATS, FormatOptions, render_track
-from vidtag_cli.writers.values import track_parts
 
 pyogrio = pytest.importorskip("pyogrio", reason="pyogrio reads the outputs with GDAL: pip install pyogrio")
 
@@ -214,11 +213,9 @@ def test_gdal_reads_every_estimate_at_its_place(any_track, format_name, tmp_path
 def test_every_layer_holds_only_geometries_that_readers_accept(any_track, format_name, shape, tmp_path):
     path = tmp_path / f"track{FORMATS[format_name].suffixes[0]}"
     path.write_bytes(render_track(any_track, FORMATS[format_name], FormatOptions(shape)))
-    has_line = any(part.is_line for part in track_parts(any_track))
     for layer in pyogrio.list_layers(path)[:, 0]:
         _, _, geometries, _ = pyogrio.raw.read(path, layer=layer, **OPEN_OPTIONS.get(format_name, {}))
-        is_bare_trk = format_name == "gpx" and layer == "tracks" and not has_line
-        for wkb in geometries if geometries is not None and not is_bare_trk else []:
+        for wkb in geometries if geometries is not None else []:
             assert wkb is None or check_wkb(wkb) == len(wkb)
 
 

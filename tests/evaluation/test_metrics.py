@@ -61,6 +61,31 @@ def test_frames_without_truth_are_left_out_and_counted():
     assert (metrics.count, metrics.without_truth_count, metrics.share_within) == (1, 1, {1.0: 1.0})
 
 
+def test_two_of_three_frames_without_truth_are_two():
+    truth, predicted = np.array([NAN, (0.0, 0.0), NAN]), np.zeros((3, 2))
+    assert frame_metrics(truth, predicted).without_truth_count == 2
+
+
+def test_an_error_of_just_the_limit_is_within_it():
+    truth, predicted = at_distances((10.0, 20.0), [3.0, 4.0])
+    limit_km = float(frame_errors_km(truth, predicted)[0])
+    metrics = frame_metrics(truth, predicted, [limit_km])
+    assert metrics.share_within == {limit_km: 0.5}
+
+
+@pytest.mark.parametrize(("truth", "predicted", "name"), [
+    ([(0.0, math.nan)], [(0.0, 0.0)], "truth"), ([(0.0, 0.0)], [(math.nan, 0.0)], "prediction"),
+])  # fmt: skip
+def test_half_a_position_is_refused_by_name(truth, predicted, name):
+    with pytest.raises(ValueError, match=f"^{name} of frame 0 is "):
+        frame_errors_km(np.array(truth), np.array(predicted))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_median_of_nothing_is_nan_without_a_warning():
+    assert math.isnan(frame_metrics(np.zeros((2, 2)), np.array([NAN, NAN])).median_km)
+
+
 def test_no_frames_have_no_shares():
     metrics = frame_metrics(np.zeros((0, 2)), np.zeros((0, 2)), [1.0])
     assert metrics.count == 0
@@ -140,6 +165,19 @@ class TestVideos:
     def test_videos_without_truth_are_counted(self):
         metrics = video_metrics([(np.array([NAN]), np.array([(0.0, 0.0)]))])
         assert (metrics.count, metrics.without_truth_count) == (0, 1)
+
+    def test_a_frame_without_truth_takes_no_part(self):
+        truth = np.array([(0.0, 0.0), NAN, (0.0, 2.0)])
+        predicted = np.array([(0.0, 1.0), (0.0, 50.0), NAN])
+        assert video_error_km(truth, predicted) == pytest.approx(0.0, abs=ERROR_TOLERANCE_KM)
+
+    def test_a_video_with_some_truth_is_judged(self):
+        metrics = video_metrics([(np.array([(0.0, 0.0), NAN]), np.zeros((2, 2)))])
+        assert (metrics.count, metrics.without_truth_count) == (1, 0)
+
+    def test_a_video_without_any_truth_has_no_error(self):
+        with pytest.raises(ValueError, match="no frame of the video has a true position"):
+            video_error_km(np.array([NAN]), np.array([(0.0, 0.0)]))
 
     def test_predictions_that_cancel_out_still_give_one_of_them(self):
         predicted = np.array([(0.0, 0.0), (0.0, -180.0)])

@@ -203,3 +203,17 @@ def test_all_curves_of_several_clips():
         values = [curves[name][number] for name in curves]
         assert values == [frechet.degrees, frechet.km, ranges.degrees, ranges.km]
     assert all(math.isnan(values[2]) for values in curves.values())
+
+
+def test_a_single_frame_has_a_distance():
+    truth, predicted = np.array([(10.0, 20.0)]), np.array([(10.0, 23.0)])
+    assert discrete_frechet(truth, predicted).degrees == pytest.approx(3.0)
+    assert mean_range_difference(truth, predicted).degrees == 0.0
+
+
+@pytest.mark.parametrize("pole_deg", [90.0, -90.0])
+def test_a_pole_has_no_longitude(pole_deg):
+    assert longitude_range_deg(np.array([(pole_deg, 77.0), (pole_deg, -20.0)])) == 0.0
+    near_deg = pole_deg * 0.99
+    track = np.array([(near_deg, 10.0), (pole_deg, 77.0), (near_deg, 11.0)])
+    assert longitude_range_deg(track) == pytest.approx(1.0)

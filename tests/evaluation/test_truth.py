@@ -193,6 +193,12 @@ class TestPositionsAt:
         assert known.tolist() == [False, True, True, True, False, True, False, False]
         assert not np.isnan(positions_at(truth, np.array([6.0]), max_gap_s=25.0)).any()
 
+    def test_across_segments_nothing_is_known(self):
+        latlon = np.array([(0.0, 0.0), (0.0, 1.0), (50.0, 100.0), (50.0, 101.0)])
+        truth = Truth("media_time", np.array([0.0, 1.0, 2.0, 3.0]), latlon, np.array([0, 0, 1, 1]))
+        found = positions_at(truth, np.array([0.5, 1.0, 1.5, 2.0, 2.5]))
+        assert np.isnan(found[:, 0]).tolist() == [False, False, True, False, False]
+
     def test_one_fix_is_known_at_its_instant_only(self):
         truth = media_truth([(1.0, 2.0)], [3.0])
         assert positions_at(truth, np.array([3.0, 3.1]))[0].tolist() == [1.0, 2.0]

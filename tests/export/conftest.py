@@ -1,12 +1,14 @@
 """Models with random weights at true size, and the demo model's bundle, exported once for all tests."""
 
+import few_threads  # noqa: F401
 import numpy as np
 import pytest
 import torch
+from shared_results import made_once
 from torch import nn
 
 from export.bundle import TrainedModel, read_about, write_bundle
-from training.config import load_config
+from training.config_files import load_config
 from training.model.rounding import round_weights_
 from training.model.vidtag import build_model
 from training.run.folder import FinishedRun
@@ -69,6 +71,9 @@ def frame_size_px(flyover_config):
 @pytest.fixture(scope="session")
 def flyover_export(flyover_run, tmp_path_factory):
     """Return the bundle in both precisions and its parity reports."""
-    out = tmp_path_factory.mktemp("export") / "flyover.vidtag"
     source = TrainedModel(flyover_run, read_about("flyover"), precisions=("fp32", "fp16"), for_tensorrt=True)
-    return write_bundle(source, out, force=False)
+
+    def write(folder):
+        return write_bundle(source, folder / "flyover.vidtag", force=False)
+
+    return made_once(tmp_path_factory, "flyover-export", write)

@@ -7,7 +7,7 @@ import export.bundle
 from export.__main__ import app
 from export.bundle import ABOUT_FOLDER, read_about
 from export.graphs.graph_files import GraphFile
-from training.config import PRESET_FOLDER
+from training.config_files import PRESET_FOLDER
 from training.run.folder import RunFolder, write_run
 from vidtag_cli.errors import InputError
 

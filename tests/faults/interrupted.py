@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trial import Act, Trial, base_environment, program
-from workbench import Workbench, locate
+from workbench import Workbench, empty_cache, locate
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGKILL: -9}
 STEPS = (
@@ -35,8 +35,7 @@ def draw(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
     if is_forced:
         _write_old_set(arguments, folder)
     if is_cold:
-        for file in sorted((folder / "home").rglob("*"), reverse=True):
-            file.rmdir() if file.is_dir() else file.unlink()
+        empty_cache(folder)
     is_aimed = rng.random() < 0.6
     plan, act, moment = (), None, ""
     if is_aimed:

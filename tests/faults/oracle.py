@@ -20,6 +20,9 @@ DOCUMENTED = frozenset(int(code) for codes, _ in EXIT_CODES for code in codes.sp
 """Exit codes of ``vidtag --help``."""
 
 BUG, KILLED = 1, -9
+"""A signal that comes before the program has begun, or after its end, kills the interpreter: a shell sees 128 and its
+number, as it does when the program ends itself.
+"""
 RESULTS = frozenset({0, 8, 9})
 RAW_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 TRACEBACK_ALLOWED_BY = "--debug"
@@ -51,9 +54,15 @@ def _ending(trial: Trial, outcome: Outcome) -> Iterator[Finding]:
         yield Finding("hangs", f"still running after {outcome.wall_s:.0f} s")
         return
     for code in (outcome.exit_code, *outcome.companion_codes, *([outcome.rerun_code] if outcome.rerun_code else [])):
+        if (
+            code == BUG
+            and outcome.stderr.rstrip().endswith(b"KeyboardInterrupt")
+            and b"vidtag_cli" not in outcome.stderr
+        ):
+            continue  # Python's own start was interrupted
         if code == BUG:
             yield Finding("exit code 1", _last_line(outcome.stderr or outcome.rerun_stderr))
-        elif code < 0 and not (code == KILLED and KILLED in trial.codes):
+        elif code < 0 and code not in trial.codes and 128 - code not in trial.codes:
             yield Finding("killed by a signal", f"signal {-code}")
         elif code >= 0 and code not in DOCUMENTED:
             yield Finding("exit code that is not documented", str(code))
@@ -68,14 +77,16 @@ def _ending(trial: Trial, outcome: Outcome) -> Iterator[Finding]:
 
 def _speech(trial: Trial, outcome: Outcome) -> Iterator[Finding]:
     said = outcome.stderr + outcome.rerun_stderr
+    if said.rstrip().endswith(b"KeyboardInterrupt") and b"vidtag_cli" not in said:
+        said = b""  # Python's own start was interrupted
     is_debugged = TRACEBACK_ALLOWED_BY in trial.arguments or "VIDTAG_DEBUG" in trial.environment
     for text in SEEN_IN_BUGS[1:] if is_debugged else SEEN_IN_BUGS:
         if text in said:
             yield Finding("says it is a bug", _last_line(said))
             break
-    if RAW_CONTROL.search(said) or RAW_CONTROL.search(outcome.stdout):
-        seen = RAW_CONTROL.search(said) or RAW_CONTROL.search(outcome.stdout)
-        yield Finding("raw control characters", repr(seen[0] if seen else b""))
+    seen = RAW_CONTROL.search(said) or RAW_CONTROL.search(outcome.stdout.replace(b"\r\n", b"\n"))  # lines of CSV
+    if seen is not None:
+        yield Finding("raw control characters", repr(seen[0]))
     if trial.stderr == "file" and outcome.exit_code in range(2, 8) and not outcome.stderr.strip():
         yield Finding("fails without a word", f"exit code {outcome.exit_code}")
 

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from trial import STRANGER, Trial
-from workbench import Workbench, locate
+from workbench import Workbench, empty_cache, locate
 
 MOMENTS = ({"event": "open", "contains": "clip.mp4"}, {"event": "subprocess.Popen"})
 """When the input is opened, and when a program is started: ffmpeg, to say its version and to decode."""
@@ -79,8 +79,7 @@ def _output_appears(workbench: Workbench, folder: Path, rng: random.Random) -> T
 def _two_at_once(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
     """Both cold and on one set of names: one of them writes it."""
     if rng.random() < 0.5:
-        for file in (folder / "home").rglob("*.*"):
-            file.unlink()
+        empty_cache(folder)
     arguments = _plain(workbench)
     return Trial("races", "two runs at once on one set of names", arguments, folder / "work" / "clip.mp4",
                  frozenset({0, 5, 8}), companions=(arguments,))  # fmt: skip

@@ -8,7 +8,7 @@ import resource
 from pathlib import Path
 
 from trial import Trial
-from workbench import Workbench, linked_copy, locate
+from workbench import Workbench, empty_cache, linked_copy, locate
 
 MIB = 2**20
 LEAST_ADDRESS_SPACE_MIB = 400
@@ -60,8 +60,7 @@ def _disk(workbench: Workbench, folder: Path, rng: random.Random) -> Trial:
     event = rng.choice(("open", "os.link", "os.rename", "os.mkdir"))
     name, nth = rng.choice(("ENOSPC", "EDQUOT", "EIO", "EROFS", "EACCES", "EPERM")), rng.choice((1, 1, 2, 3))
     if rng.random() < 0.3:
-        for file in (folder / "home").rglob("*.*"):
-            file.unlink()
+        empty_cache(folder)
     arguments, writes = _command(workbench, folder, rng)
     is_lasting = rng.random() < 0.5
     plan = {

@@ -96,6 +96,12 @@ def refreshed_gallery(gallery: Path) -> None:
     note.write_text(json.dumps(fields))
 
 
+def empty_cache(folder: Path) -> None:
+    """Take the cached gallery from a trial, which has to be made again then."""
+    shutil.rmtree(folder / "home")
+    (folder / "home").mkdir()
+
+
 def linked_copy(source: Path, target: Path) -> Path:
     """Return a copy of a folder whose files are hard links: to change one, remove it first."""
     return Path(shutil.copytree(source, target, copy_function=os.link))

@@ -43,6 +43,7 @@ Embed = Callable[[np.ndarray], np.ndarray]
         ((90.0, 12.0), (90.0, -75.0), True),
         ((-90.0, 12.0), (-90.0, 0.0), True),
         ((90.0, 12.0), (-90.0, 12.0), False),
+        ((45.0, 0.0), (0.0, 1e-6), False),
     ],
 )
 def test_duplicates_are_judged_on_the_sphere(a: tuple[float, float], b: tuple[float, float], same: bool) -> None:
@@ -239,3 +240,11 @@ def test_an_area_that_is_none_is_refused_before_hours_of_embedding(build, embed_
     for areas in (area, np.array([1.0, area])):
         with pytest.raises(ModelError, match="an area is not between"):
             build(points, embed_nothing, wraps=True, cell_area_km2=areas)
+
+
+def test_points_of_one_cell_share_its_area_and_no_others() -> None:
+    """On the equator a cell of 5 km is 0.04497 degrees wide, counted from -180, and as high, from -90."""
+    in_one = [[0.005, -179.99], [0.008, -179.96]]
+    others = [[0.005, -179.94], [0.05, -179.99], [0.005, 100.0], [-0.05, -179.99]]
+    area_km2 = shared_cell_area_km2(np.array(in_one + others))
+    np.testing.assert_allclose(area_km2, [12.5, 12.5, 25.0, 25.0, 25.0, 25.0])

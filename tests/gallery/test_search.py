@@ -281,3 +281,14 @@ def test_two_runs_agree_to_the_last_bit(gallery: Gallery, queries: np.ndarray) -
     np.testing.assert_array_equal(one[1], other[1])
     np.testing.assert_array_equal(one[2].log_partition, other[2].log_partition)
     np.testing.assert_array_equal(one[2].entropy_nat, other[2].entropy_nat)
+
+
+def test_candidates_do_not_pile_up(gallery: Gallery, queries: np.ndarray) -> None:
+    """Whatever the size of the gallery, only about as many points are held as are fetched."""
+    top = posterior._TopCandidates(1, 10)
+    rising = np.linspace(-1.0, 1.0, 5000, dtype=np.float32)
+    for start in range(0, 5000, 15):
+        top.add(start, rising[None, start : start + 15])
+        assert sum(map(len, top._points[0])) <= 35
+        assert start < 30 or top.bound[0] >= rising[start - 25]
+    np.testing.assert_array_equal(top.points(0)[-10:], np.arange(4990, 5000))

@@ -11,6 +11,7 @@ import pytest
 
 from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.errors import ModelError, OutputError
+from vidtag_cli.gallery import store
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.gallery.writing import save_gallery
 from vidtag_cli.geo.grid import equal_area_grid
@@ -112,6 +113,16 @@ def test_coordinates_off_the_globe_are_refused(gallery: Gallery, bad: list[float
         open_gallery(gallery.path, ENCODER_SHA256)
 
 
+@pytest.mark.parametrize("change", [{0: -1}, {-1: 10**9}, {1: 0}, {-1: None}], ids=str)
+def test_second_longitudes_of_points_that_are_not_there_are_refused(gallery: Gallery, change) -> None:
+    alias_of = np.array(gallery.alias_of)
+    ((index, value),) = change.items()
+    alias_of[index] = gallery.points if value is None else value
+    np.save(gallery.path / "alias_of.npy", alias_of)
+    with pytest.raises(ModelError, match="rising order"):
+        open_gallery(gallery.path, ENCODER_SHA256)
+
+
 def test_a_folder_that_is_no_gallery(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="not a gallery"):
         open_gallery(tmp_path, ENCODER_SHA256)
@@ -174,3 +185,15 @@ def test_embeddings_that_do_not_fit_are_refused(
     with pytest.raises(ModelError, match=message):
         save_gallery(tmp_path / "g", np.array([[1.0, 0.0], [2.0, 0.0]]), blocks, origin, 1.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_an_error_of_the_gallery(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_first(path: Path) -> str:
+        path.unlink()
+        return sha256_of(path)
+
+    monkeypatch.setattr(store, "sha256_of", remove_first)
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        open_gallery(gallery.path, ENCODER_SHA256, verify=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import pytest
 from tiny_bundle import write_tiny_bundle
@@ -10,7 +11,18 @@ from tiny_geoclip_bundle import UNCALIBRATED, write_tiny_geoclip_bundle
 from vidtag_cli.bundle.contract import Calibration
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.errors import ModelError
-from vidtag_cli.pipeline.calibration import MeasuredPath, RadiusTable, UncalibratedRule, UncertaintyRule, read_rule
+from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
+from vidtag_cli.pipeline.calibration import (
+    LIMITS,
+    SCALES,
+    TABLES,
+    MeasuredPath,
+    RadiusTable,
+    UncalibratedRule,
+    UncertaintyRule,
+    read_cell_area_km2,
+    read_rule,
+)
 
 
 def test_measured_numbers_give_the_measured_rule(tmp_path):
@@ -112,3 +124,79 @@ def test_measurements_without_tables_are_refused(tmp_path):
     calibration = Calibration(UNCALIBRATED.parameters, {}, "text", {"coverage95": 0.95})
     with pytest.raises(ModelError, match="max_domain_distance"):
         read_rule(load_bundle(write_tiny_geoclip_bundle(tmp_path, calibration=calibration)))
+
+
+@pytest.mark.parametrize("name", ["posterior_scale", "place_radius_km", "max_domain_distance", "max_radius95_km"])
+@pytest.mark.parametrize("number", [1e11, 5e-324])
+def test_a_number_no_measurement_gives_is_refused_by_its_name(tmp_path, name, number):
+    plain = load_bundle(write_tiny_bundle(tmp_path / "plain")).calibration
+    changed = Calibration(plain.parameters | {name: number}, plain.tables, plain.statement, plain.measured)
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "changed", calibration=changed))
+    with pytest.raises(ModelError, match=rf"calibration\.parameters\.{name}: expected a number from"):
+        read_rule(bundle)
+
+
+@pytest.mark.parametrize(("number", "is_area"), [(625.0, True), (-1.0, False), (0.0, False), (1e11, False)])
+def test_the_area_of_a_place_is_read_where_it_is_one(tmp_path, number, is_area):
+    plain = load_bundle(write_tiny_bundle(tmp_path / "plain"))
+    assert read_cell_area_km2(plain) is None
+    more = plain.calibration.parameters | {"default_cell_area_km2": number}
+    changed = Calibration(more, plain.calibration.tables, "", {})
+    bundle = load_bundle(write_tiny_bundle(tmp_path / "changed", calibration=changed))
+    if is_area:
+        assert read_cell_area_km2(bundle) == number
+        return
+    with pytest.raises(ModelError, match="default_cell_area_km2"):
+        read_cell_area_km2(bundle)
+
+
+@pytest.mark.parametrize(("tables", "is_right"), [
+    (([1.0, 1.0], [0.0, 2.0, 3.0], [1.0, 2.0, 3.0]), True),
+    (([1.0], [1.0, 2.0], [1.0]), False),
+    (([1.0], [1.0], [1.0, 2.0]), False),
+    (([1.0], [1.0, 5.0], [1.0, 2.0]), False),
+    (([], [-0.1], [1.0]), False),
+    (([], [1.0], [math.inf]), False),
+    (([], [math.nan], [1.0]), False),
+])  # fmt: skip
+def test_a_table_has_a_finite_radius_more_than_edges(tables, is_right):
+    """Bundles in memory may hold what no JSON does; the strict reader of files is another guard."""
+    bundle = in_memory(dict(zip(TABLES, tables, strict=True)))
+    if is_right:
+        assert read_rule(bundle).radii == RadiusTable(*map(tuple, tables))
+    else:
+        with pytest.raises(ModelError, match="calibration.tables"):
+            read_rule(bundle)
+
+
+@pytest.mark.parametrize("value", [0.0, math.inf, math.nan, None])
+def test_a_scale_is_a_finite_number_above_0(value):
+    with pytest.raises(ModelError, match="calibration.parameters.place_radius_km"):
+        read_rule(in_memory({}, place_radius_km=value))
+
+
+def test_a_scale_may_be_small():
+    assert read_rule(in_memory({TABLES[1]: [1.0], TABLES[2]: [1.0]}, place_radius_km=0.5)).place_radius_km == 0.5
+
+
+def test_a_doubt_at_an_edge_takes_the_radius_above_it():
+    table = RadiusTable((1.0, 2.0), (10.0, 20.0, 30.0), (11.0, 21.0, 31.0))
+    assert [table.radii_km(doubt)[0] for doubt in (0.0, 0.9, 1.0, 1.9, 2.0, 9.0)] == [10, 10, 20, 20, 30, 30]
+
+
+def test_among_other_places_no_measured_radius_is_left():
+    radii = RadiusTable((), (1.0,), (2.0,))
+    rule = UncertaintyRule(1.0, 2.0, 3.0, 4.0, 5.0, radii)
+    assert rule.among_other_places() == UncertaintyRule(1.0, 2.0, 3.0, 4.0, 5.0, None)
+    with_path = UncertaintyRule(1.0, 2.0, 3.0, 4.0, 5.0, radii, MeasuredPath(1.0, 2.0, 3.0, radii))
+    assert with_path.among_other_places().path == MeasuredPath(1.0, 2.0, 3.0, None)
+
+
+def test_the_coarsest_answer_names_a_continent():
+    """2,500 km is the paper's threshold of a continent."""
+    assert UncalibratedRule(1.0, 1.0).max_radius50_km == THRESHOLDS_KM[-1] == 2500.0
+
+
+def in_memory(tables, **numbers):
+    parameters = dict.fromkeys((*SCALES, *LIMITS), 1.0) | numbers
+    return SimpleNamespace(path="x", calibration=Calibration(parameters, tables, "text", {"coverage95": 0.95}))

@@ -1,10 +1,13 @@
 """What to write is refused before any work, or written as a whole."""
 
 import errno
+import hashlib
 import json
 import os
 import subprocess
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from synthetic_video import write_video
@@ -16,6 +19,7 @@ from vidtag_cli.pipeline import output_files
 from vidtag_cli.pipeline import run as run_module
 from vidtag_cli.pipeline.batch import requests_for
 from vidtag_cli.pipeline.locate import LocateOptions
+from vidtag_cli.pipeline.output_journal import Journal, Placement
 from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
 from vidtag_cli.pipeline.session import open_session
 from vidtag_cli.video.ffmpeg import find_ffmpeg
@@ -42,6 +46,33 @@ def test_two_names_of_one_file_are_refused(folder):
     (folder / "b.gpx").symlink_to("a.gpx")
     with pytest.raises(UsageError, match="two outputs in one place"):
         check_request(folder / "v.mp4", OutputRequest((folder / "a.gpx", folder / "b.gpx"), force=True))
+
+
+def test_options_of_a_format_that_is_not_written_are_refused(folder):
+    gpx = OutputRequest((folder / "a.gpx",))
+    for request in (replace(gpx, geojson_shape="line"), replace(gpx, csv_abstained=True)):
+        with pytest.raises(UsageError, match="leave the option out"):
+            check_request(folder / "v.mp4", request)
+    with pytest.raises(UsageError, match="csv-abstained"):
+        requests_for([folder / "v.mp4"], [], folder, "gpx,kml", None, True, False, "point", csv_abstained=True)
+
+
+def test_the_record_does_not_go_to_standard_output(folder):
+    with pytest.raises(UsageError, match="--report -"):
+        check_request(folder / "v.mp4", OutputRequest((folder / "a.gpx",), report=Path("-")))
+
+
+def test_what_a_killed_run_left_by_half_is_settled_before_the_names_are_asked_for(folder, caplog):
+    """Its tracks are under the names of this run, which has no --force."""
+    track = Placement(folder, "a.gpx", hashlib.sha256(b"half").hexdigest(), 4, False)
+    record = Placement(folder, "a.report.json", "0" * 64, 9, False)
+    journal = Journal((track, record))
+    journal.path_in(folder).write_bytes(journal.text(folder))
+    (folder / "a.gpx").write_bytes(b"half")
+    (folder / ".vidtag-0123456789abcdef.part").touch()
+    check_request(folder / "v.mp4", OutputRequest((folder / "a.gpx",), report=folder / "a.report.json"))
+    assert list(folder.iterdir()) == []
+    assert "undone" in caplog.text
 
 
 def test_a_device_takes_more_than_one_output(folder):
@@ -186,9 +217,9 @@ def test_every_output_says_that_the_input_was_cut_short(session, cut_short, fold
     assert decode["complete"] is False
     assert decode["missing"] and all(words in statement for words in decode["missing"])
     assert decode["media_end_s"] < 9.0 < 12.0 == pytest.approx(decode["promised_end_s"], abs=0.1)
-    assert result.summary()["completeness"] == {
-        key: value for key, value in decode.items() if key not in ("frames_used", "errors")
-    }
+    completeness = result.summary()["completeness"]
+    assert {"complete", "missing", "media_end_s", "promised_end_s", "notes"} <= completeness.keys()
+    assert {key: decode[key] for key in completeness} == completeness
     for track in tracks:
         assert "incomplete or damaged" in track.read_text(), track.suffix
 

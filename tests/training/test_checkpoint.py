@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from training.checkpoint import load_state, load_weights, save_state, save_weights, write_json
+from vidtag_cli.errors import InputError
 
 
 def trained(seed=0, steps=3):
@@ -77,5 +78,5 @@ def test_another_networks_checkpoint_is_refused(tmp_path):
     model, optimizer = trained()
     save_state(tmp_path, model, optimizer, step=3)
     other = nn.Linear(4, 3)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match="another model.*give another --out"):
         load_state(tmp_path, other, torch.optim.Adam(other.parameters()))

@@ -51,6 +51,15 @@ def test_an_estimate_that_stands_alone_is_a_waypoint():
     assert waypoints(track(*points)) == ["179.900000", "-179.900000", "-179.800000"]
 
 
+def test_without_a_line_there_is_no_track_and_the_metadata_tell_the_method():
+    root = tree(track(ok(0, 1.0, 2.0)))
+    assert root.find("g:trk", NAMES) is None
+    assert root.findtext("g:metadata/g:extensions/v:model", namespaces=NAMES) == "flyover"
+    root = tree(track(ok(0, 1.0, 2.0), ok(1, 1.0, 2.1)))
+    assert root.findtext("g:trk/g:extensions/v:model", namespaces=NAMES) == "flyover"
+    assert root.find("g:metadata/g:extensions", NAMES) is None
+
+
 def test_a_segment_ends_with_its_shot():
     points = [ok(0, 0.0, 1.0), ok(1, 0.0, 2.0), replace(ok(2, 0.0, 3.0), shot=1), replace(ok(3, 0.0, 4.0), shot=3)]
     points.append(replace(ok(4, 0.0, 5.0), shot=3))

@@ -23,6 +23,8 @@ from vidtag_cli.gallery.build import canonical_latlon
 
 Train = Callable[[], VidTag | CellClassifier]
 
+_CLIPS = 16
+
 
 def answer(recipe: Recipe, train: Train, flights: FlightSet, gallery: NamedGallery, out: Path) -> Predictions:
     """Return a row's predictions on flights, from the file of an earlier run where there is one; only otherwise is the
@@ -74,9 +76,6 @@ def _gallery_name(recipe: Recipe, gallery: NamedGallery) -> str:
     if recipe.row.cells is not None:
         return ""
     return hashlib.sha256(np.ascontiguousarray(gallery.latlon_deg, "<f8").tobytes()).hexdigest()
-
-
-_CLIPS = 16
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from training.checkpoint import load_weights
-from training.config import TrainingConfig, load_config
+from training.config import TrainingConfig
+from training.config_files import load_config
 from training.features.clips import ClipBatch, draw_frames
 from training.features.listing import CacheIdentity
 from training.features.store import open_cache

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from training.baselines.heads import Branch, CellsConfig
-from training.config import read_toml
+from training.config_files import read_toml
 from training.evaluation.tables import PaperTable, find_paper_table
-from training.strict_tables import build_strictly
 from vidtag_cli.errors import InputError, UsageError
+from vidtag_cli.strict_values import StrictValueError, decode
 
 PLAN_FILE = Path(__file__).parent / "flyover.toml"
 Metric = Literal["median_km", "dfd_km", "mrd_km"]
@@ -96,7 +96,7 @@ class AblationPlan:
         for row in self.row:
             _check_row(row)
 
-    def chosen(self, names: Sequence[str]) -> tuple[AblationRow, ...]:
+    def select(self, names: Sequence[str]) -> tuple[AblationRow, ...]:
         """Return the rows of these names, in the order of the plan; all of them for none."""
         known = {row.name for row in self.row}
         unknown = [name for name in names if name not in known]
@@ -114,8 +114,8 @@ class AblationPlan:
 def load_plan(path: Path = PLAN_FILE) -> AblationPlan:
     """Return the study of a TOML file; raises InputError for a file that is none."""
     try:
-        return build_strictly(AblationPlan, read_toml(path), path.name)
-    except ValueError as error:
+        return decode(AblationPlan, read_toml(path))
+    except StrictValueError as error:
         raise InputError(f"{path}: not a plan of ablations: {error}") from error
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from training.ablations.plan import AblationRow
-from training.config import LocationTrainingConfig, PhaseConfig, TrainingConfig, config_from_json, config_json
-from training.strict_tables import merge_tables
+from training.config import LocationTrainingConfig, PhaseConfig, TrainingConfig
+from training.config_files import config_from_json, config_json, merge_tables
 from vidtag_cli.errors import InputError, UsageError
 
 _OF_THE_FEATURES = ("frame_size_px", "clip", "dino", "siglip", "upright")

@@ -1,9 +1,9 @@
 """The pixels of a sample's frames, from images and videos alike.
 
 Images are decoded by libavcodec as videos are, and scaled by libswscale with the very flags of
-``vidtag_cli.video.ffmpeg``, so an image gives the pixels that the same image as a frame of a video gives (a test
-compares them). Only the process differs: starting ffmpeg for each of a million images would take longer than reading
-them.
+``vidtag_cli.video.decode_command``, so an image gives the pixels that the same image as a frame of a video gives (a
+test compares them). Only the process differs: starting ffmpeg for each of a million images would take longer than
+reading them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,23 @@ from vidtag_cli.video.decode_command import SCALE_FLAGS, SCALED_FORMAT
 
 SAME_FRAME_S = 1e-6
 """Times of one frame, told by the demuxer and by the decoder, are the same number of ticks; frames are ms apart."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+_FORMAT_WHITELIST = "jpeg_pipe,png_pipe,webp_pipe"
+
+_EXIF_ORIENTATION = 0x0112
+
+_UPRIGHT: dict[int, tuple[tuple[str, str], ...]] = {
+    2: (("hflip", ""),),
+    3: (("hflip", ""), ("vflip", "")),
+    4: (("vflip", ""),),
+    5: (("transpose", "cclock_flip"),),
+    6: (("transpose", "clock"),),
+    7: (("transpose", "clock_flip"),),
+    8: (("transpose", "cclock"),),
+}
+"""The filters that show a picture as its EXIF orientation asks (JEITA CP-3451, tag 274)."""
 
 
 def read_frames(sample: Sample, indices: Sequence[int] | np.ndarray, size_px: int) -> np.ndarray:
@@ -85,22 +102,6 @@ def _media_time_s(source: FrameSource) -> float:
 def _missing(path: Path, media_time_s: float, errors: tuple[str, ...]) -> VideoError:
     said = f" ({errors[0]})" if errors else ""
     return VideoError(f"{path}: the frame at {media_time_s:.3f} s cannot be decoded{said}; the file may be damaged")
-
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
-
-_FORMAT_WHITELIST = "jpeg_pipe,png_pipe,webp_pipe"
-_EXIF_ORIENTATION = 0x0112
-_UPRIGHT: dict[int, tuple[tuple[str, str], ...]] = {
-    2: (("hflip", ""),),
-    3: (("hflip", ""), ("vflip", "")),
-    4: (("vflip", ""),),
-    5: (("transpose", "cclock_flip"),),
-    6: (("transpose", "clock"),),
-    7: (("transpose", "clock_flip"),),
-    8: (("transpose", "cclock"),),
-}
-"""The filters that show a picture as its EXIF orientation asks (JEITA CP-3451, tag 274)."""
 
 
 def read_still(path: Path, size_px: int) -> np.ndarray:

@@ -49,6 +49,9 @@ VIDEO_FOLDERS = (
     "videos/100k/{part}",
 )
 
+TRACK_KEYS = ("locations", "gps")
+"""In order of preference: GAMa uses ``locations``."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriveVideos:
@@ -147,10 +150,6 @@ def _listed(path: Path) -> Iterator[str]:
 def _without(error: VidtagError, root: Path) -> str:
     """Return the message with paths told from the root, so that a report is the same on every machine."""
     return str(error).replace(f"{root}/", "")
-
-
-TRACK_KEYS = ("locations", "gps")
-"""In order of preference: GAMa uses ``locations``."""
 
 
 @dataclass(frozen=True, slots=True)

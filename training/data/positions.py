@@ -38,7 +38,9 @@ def parsed_number(value: object) -> float:
         return math.nan
 
 
-def truth_of_fixes(clock: Clock, fixes: Iterable[Fix], where: str, ledger: Ledger) -> Truth:
+def truth_of_fixes(
+    clock: Clock, fixes: Iterable[Fix], where: str, ledger: Ledger, first_instant: float | None = None
+) -> Truth:
     """Return the truth of the usable fixes, which may come in any order; the ledger learns of the others.
 
     Raises InputError when not one is usable.
@@ -64,7 +66,7 @@ def truth_of_fixes(clock: Clock, fixes: Iterable[Fix], where: str, ledger: Ledge
     if not kept:
         raise InputError(f"{where}: holds no usable position")
     ledger.keep("fix", len(kept))
-    return truth_of(clock, [replace(fix, lon_deg=wrapped_lon_deg(fix.lon_deg)) for fix in kept])
+    return truth_of(clock, [replace(fix, lon_deg=wrapped_lon_deg(fix.lon_deg)) for fix in kept], first_instant)
 
 
 def wrapped_lon_deg(lon_deg: float) -> float:

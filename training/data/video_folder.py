@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from training.data.ledger import Ledger
@@ -13,10 +13,12 @@ from training.data.sample import Sample, ScanResult, SequenceLabel
 from training.data.video_samples import Alignment, VideoSampling, report_clock_offset, video_samples
 from training.data.video_times import VideoTimes, read_video_times
 from vidtag_cli.errors import InputError, VidtagError
+from vidtag_cli.evaluation.beside import tracks_beside
 from vidtag_cli.evaluation.fix import file_fixes
-from vidtag_cli.evaluation.truth import Truth
+from vidtag_cli.evaluation.truth import Truth, nothing_usable_text
+from vidtag_cli.pipeline.time_basis import at_first_point, choose_time_basis
 from vidtag_cli.positions.position import FAULT_WORDS, Fault
-from vidtag_cli.positions.reading import EMBEDDED_READERS, READERS, read_position_file
+from vidtag_cli.positions.reading import EMBEDDED_READERS, read_position_file
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".360", ".m4v", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".wmv")
 
@@ -97,11 +99,14 @@ class _UnusableVideoError(Exception):
 
 
 def _truth_path(video: Path, name: str, ledger: Ledger) -> Path:
-    beside = [path for suffix in READERS if (path := video.with_suffix(suffix)).is_file()]
-    if len(beside) > 1:
-        ledger.note("video", "several_tracks", f"{name}: {', '.join(path.name for path in beside)}; the first counts")
-    if beside:
-        return beside[0]
+    beside = tracks_beside(video)
+    if beside.own_outputs:
+        ledger.note("video", "own_output", f"{name}: {beside.own_text()}")
+    if len(beside.candidates) > 1:
+        listed = ", ".join(path.name for path in beside.candidates)
+        raise _UnusableVideoError("several_tracks", f"{name}: {listed}: keep the true one beside it")
+    if beside.candidates:
+        return beside.candidates[0]
     if video.suffix.lower() not in EMBEDDED_READERS:
         raise _UnusableVideoError("track_missing", name)
     return video
@@ -112,31 +117,32 @@ def _read_track(path: Path, name: str, ledger: Ledger) -> tuple[Truth, datetime 
     file = read_position_file(path)
     if not file.contents.positions and path.suffix.lower() in EMBEDDED_READERS:
         raise _UnusableVideoError("track_missing", f"{name}: no file beside it, no GPS inside")
-    clock, fixes = file_fixes(file)
+    read = file_fixes(file)
     for fault, places in file.left_out().items():
         ledger.find("fix", len(places))
         reason = _LEDGER_REASONS.get(fault, "no_lock")
         ledger.drop("fix", reason, f"{name}: {places[0]} {FAULT_WORDS[fault]}", len(places))
-    if not fixes:
-        faults = file.left_out().items()
-        listed = ", ".join(f"{len(places)} {FAULT_WORDS[fault]}" for fault, places in faults)
-        raise InputError(f"{name}: holds no usable position: {listed}")
-    truth = truth_of_fixes(clock, fixes, name, ledger)
-    is_utc = clock == "utc"
+    if not read.fixes:
+        raise InputError(f"{name}: {nothing_usable_text(file)}")
+    if read.beside_track:
+        ledger.note("fix", "beside_track", f"{name}: {read.beside_track[0]}")
+    truth = truth_of_fixes(read.clock, read.fixes, name, ledger, read.first_instant)
+    is_utc = read.clock == "utc"
     return truth, datetime.fromtimestamp(float(truth.instants[0]), UTC) if is_utc else file.contents.first_fix_utc
 
 
 def _alignment(truth: Truth, times: VideoTimes, name: str, ledger: Ledger) -> Alignment:
-    """Return how a track in UTC is tied to the video: by Apple's creation date, which states its zone, else the first
-    fix at the first frame, as ``vidtag eval`` does; ``creation_time`` is not to be trusted.
+    """Return how a track in UTC is tied to the video, as ``vidtag eval`` does it: by the file's dated start, else the
+    first entry of the track at the first frame; ``creation_time`` is not to be trusted.
     """
     if truth.clock != "utc":
         return Alignment()
-    created = times.apple_creation_date
-    if created is not None and created.tzinfo is not None:
-        return Alignment(media_zero_utc=created)
-    ledger.note("video", "alignment_assumed", f"{name}: first fix taken to be at the first frame")
-    return Alignment(first_fix_at_s=float(times.media_time_s[0]))
+    first_s = float(times.media_time_s[0])
+    start = at_first_point(choose_time_basis(times.info, None), times.info, first_s).start_time_utc
+    if start is not None:
+        return Alignment(media_zero_utc=start - timedelta(seconds=first_s))
+    ledger.note("video", "alignment_assumed", f"{name}: first entry of the track taken to be at the first frame")
+    return Alignment(first_fix_at_s=first_s)
 
 
 def _copies(videos: list[Path]) -> dict[Path, Path]:

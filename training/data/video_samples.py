@@ -77,7 +77,7 @@ def video_samples(
 
 def report_clock_offset(name: str, gps_utc: datetime | None, times: VideoTimes, ledger: Ledger) -> None:
     """Note the difference between the container's creation time, taken for UTC, and the time of the first fix."""
-    created = times.creation_time
+    created = times.info.creation_time
     if gps_utc is None or created is None or created.tzinfo is None:
         return
     offset_s = (created - gps_utc).total_seconds()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,18 +13,18 @@ import numpy as np
 from vidtag_cli.errors import VideoError
 from vidtag_cli.video import probe_video
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
+from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.sampling import SAMPLING_TOLERANCE_S
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoTimes:
     """Presentation times (N,) of all frames in seconds of the container's clock, strictly increasing, and what the
-    container says about the instant of its making: ``creation_time`` in a zone that nobody verified.
+    container says about itself.
     """
 
     media_time_s: np.ndarray
-    creation_time: datetime | None
-    apple_creation_date: datetime | None
+    info: VideoInfo
 
 
 def read_video_times(path: Path) -> VideoTimes:
@@ -45,7 +44,7 @@ def read_video_times(path: Path) -> VideoTimes:
     except av.error.FFmpegError as error:
         raise VideoError(f"{path}: cannot be read to its end ({error.strerror}); it may be damaged") from error
     times_s = np.array([_seconds(tick, info.time_base) for tick in sorted(ticks)], dtype=np.float64)
-    return VideoTimes(times_s, info.creation_time, info.apple_creation_date)
+    return VideoTimes(times_s, info)
 
 
 def sampled_frames(media_time_s: np.ndarray, sampling_fps: float | None) -> np.ndarray:

@@ -12,22 +12,6 @@ from vidtag_cli.evaluation.metrics import frame_errors_km, video_error_km
 from vidtag_cli.geo.places import OPEN_SEA, continents_of
 from vidtag_cli.geo.sphere import centroid_latlon, destination_latlon, haversine_km, initial_bearing_deg
 
-
-def to_plane_km(latlon_deg: np.ndarray, centre_latlon_deg: np.ndarray) -> np.ndarray:
-    """Return (N, 2) kilometres east and north of a centre (2,): the azimuthal equidistant projection."""
-    centre = np.broadcast_to(centre_latlon_deg, latlon_deg.shape)
-    distance_km = haversine_km(centre, latlon_deg)
-    bearing = np.deg2rad(initial_bearing_deg(centre, latlon_deg))
-    return np.stack([distance_km * np.sin(bearing), distance_km * np.cos(bearing)], axis=-1)
-
-
-def from_plane_km(plane_km: np.ndarray, centre_latlon_deg: np.ndarray) -> np.ndarray:
-    """Return the positions (N, 2) in degrees of points (N, 2) in kilometres east and north of a centre (2,)."""
-    centre = np.broadcast_to(centre_latlon_deg, plane_km.shape)
-    bearing_deg = np.rad2deg(np.arctan2(plane_km[:, 0], plane_km[:, 1]))
-    return np.asarray(destination_latlon(centre, bearing_deg, np.hypot(plane_km[:, 0], plane_km[:, 1])))
-
-
 LENGTH_EDGES = (1, 8, 16, 32, 64, 128, 256)
 """First numbers of frames of the classes of length; the last class has no upper end."""
 
@@ -43,9 +27,26 @@ SCALES_KM = {
 """The upper ends of the scales of error, as the paper's thresholds name them."""
 
 COLLAPSED_SHARE = 0.1
+
 SHIFTED_SHARE = 0.8
+
 STANDING_KM = 0.05
 """A clip whose frames spread less than this does not move: it cannot be told from a collapsed one."""
+
+
+def to_plane_km(latlon_deg: np.ndarray, centre_latlon_deg: np.ndarray) -> np.ndarray:
+    """Return (N, 2) kilometres east and north of a centre (2,): the azimuthal equidistant projection."""
+    centre = np.broadcast_to(centre_latlon_deg, latlon_deg.shape)
+    distance_km = haversine_km(centre, latlon_deg)
+    bearing = np.deg2rad(initial_bearing_deg(centre, latlon_deg))
+    return np.stack([distance_km * np.sin(bearing), distance_km * np.cos(bearing)], axis=-1)
+
+
+def from_plane_km(plane_km: np.ndarray, centre_latlon_deg: np.ndarray) -> np.ndarray:
+    """Return the positions (N, 2) in degrees of points (N, 2) in kilometres east and north of a centre (2,)."""
+    centre = np.broadcast_to(centre_latlon_deg, plane_km.shape)
+    bearing_deg = np.rad2deg(np.arctan2(plane_km[:, 0], plane_km[:, 1]))
+    return np.asarray(destination_latlon(centre, bearing_deg, np.hypot(plane_km[:, 0], plane_km[:, 1])))
 
 
 def clip_continents(predictions: Predictions) -> np.ndarray:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from training.checkpoint import REFUSED_BY_NUMPY
 from training.evaluation.leak import LeakCheck
 from vidtag_cli.errors import InputError
 from vidtag_cli.evaluation.metrics import paired_latlon
@@ -171,7 +171,7 @@ def load_predictions(path: Path) -> Predictions:
         return _from_arrays(arrays)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such predictions file") from error
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (*REFUSED_BY_NUMPY, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a predictions file of format {FORMAT}: {error}") from error
 
 

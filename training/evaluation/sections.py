@@ -29,6 +29,8 @@ from vidtag_cli.evaluation.bootstrap import Estimate
 Section = tuple[str, Any]
 """A part of the report as Markdown and for JSON."""
 
+UNCHECKED = "nobody compared the gallery with the queries"
+
 
 def main_table(entries: Sequence[Entry]) -> PaperTable | None:
     """Return the first of the paper's tables on the one data set of all entries."""
@@ -112,9 +114,6 @@ def entry_sections(entry: Entry, seed: int, resamples: int) -> dict[str, Section
         lines += [f"{title}: " + ", ".join(f"{name} {100.0 * share:.1f} %" for name, share in shares.items()), ""]
     sections[f"{entry.name}, errors"] = "\n".join(lines), breakdown
     return sections
-
-
-UNCHECKED = "nobody compared the gallery with the queries"
 
 
 @dataclass(frozen=True, slots=True)

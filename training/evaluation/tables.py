@@ -17,6 +17,27 @@ from vidtag_cli.evaluation.bootstrap import Estimate
 
 _FILE = Path(__file__).parent / "paper_tables.toml"
 
+DEFAULT_COLUMNS = (
+    "frame_0.5", "frame_1", "frame_5", "frame_25", "frame_200", "frame_median",
+    "video_0.5", "video_1", "video_5", "video_25", "video_median", "dfd_deg", "dfd_km", "mrd_deg", "mrd_km",
+)  # fmt: skip
+"""What a table shows when no table of the paper is set beside it."""
+
+_HEADINGS = {
+    "frame_median": "frames, median km",
+    "video_median": "videos, median km",
+    "dfd_deg": "DFD deg",
+    "dfd_km": "DFD km",
+    "mrd_deg": "MRD deg",
+    "mrd_km": "MRD km",
+    "trainable_millions": "trainable M",
+    "test_gmacs": "GMACs",
+    "train_hours": "training h",
+    **{level: f"{level} %" for level in PLACE_LEVELS},
+}
+
+LEAK_MARK = "†"
+
 
 @dataclass(frozen=True, slots=True)
 class PaperTable:
@@ -58,26 +79,6 @@ def _read_table(entry: dict) -> PaperTable:
     return PaperTable(entry["id"], entry["title"], entry["dataset"], columns, tuple(rows), entry.get("note", ""))
 
 
-DEFAULT_COLUMNS = (
-    "frame_0.5", "frame_1", "frame_5", "frame_25", "frame_200", "frame_median",
-    "video_0.5", "video_1", "video_5", "video_25", "video_median", "dfd_deg", "dfd_km", "mrd_deg", "mrd_km",
-)  # fmt: skip
-"""What a table shows when no table of the paper is set beside it."""
-
-_HEADINGS = {
-    "frame_median": "frames, median km",
-    "video_median": "videos, median km",
-    "dfd_deg": "DFD deg",
-    "dfd_km": "DFD km",
-    "mrd_deg": "MRD deg",
-    "mrd_km": "MRD km",
-    "trainable_millions": "trainable M",
-    "test_gmacs": "GMACs",
-    "train_hours": "training h",
-    **{level: f"{level} %" for level in PLACE_LEVELS},
-}
-
-
 def heading(column: str) -> str:
     """Return what stands above a column. Raises ValueError for a column nobody knows."""
     kind, _, limit = column.partition("_")
@@ -111,9 +112,6 @@ def column_values(score: Score) -> dict[str, Estimate]:
 def per_cent(estimate: Estimate) -> Estimate:
     """Return a share and its interval in per cent."""
     return Estimate(100.0 * estimate.value, 100.0 * estimate.low, 100.0 * estimate.high)
-
-
-LEAK_MARK = "†"
 
 
 @dataclass(frozen=True, slots=True)

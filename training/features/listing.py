@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from training.checkpoint import write_json
+from training.checkpoint import REFUSED_BY_NUMPY, write_json
 from vidtag_cli.errors import InputError
 
 _CLIPS, _POSITIONS, _TIMES, _OFFSETS = "clips.json", "latlon_deg.npy", "time_s.npy", "offsets.npy"
+
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,11 @@ def read_listing(folder: Path) -> CacheListing:
     try:
         clips = tuple(ClipRecord(**clip) for clip in json.loads((folder / _CLIPS).read_text("utf-8")))
         arrays = [np.load(folder / name, allow_pickle=False) for name in (_OFFSETS, _POSITIONS, _TIMES)]
-    except (OSError, ValueError, TypeError) as error:
+    except (*REFUSED_BY_NUMPY, TypeError) as error:
         raise InputError(
             f"{folder}: the listing of the cache is damaged ({error}); remove it to encode anew"
         ) from error
     return CacheListing(clips, *arrays)
-
-
-FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)

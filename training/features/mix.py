@@ -14,6 +14,8 @@ from training.features.store import FeatureCache
 from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.geo.nearest import nearest_neighbour
 
+_REASONS = 6
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
@@ -70,9 +72,6 @@ def _cap_strata(kept: np.ndarray, stratum: np.ndarray, limit: int, rng: np.rando
 
 def _draw(kept: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return kept if len(kept) <= size else np.sort(rng.choice(kept, size, replace=False))
-
-
-_REASONS = 6
 
 
 def require_enough_clips(

@@ -15,6 +15,8 @@ from vidtag_cli.errors import InputError
 
 CACHE_FILE = "cache.json"
 
+JOURNAL_FILE = "journal.jsonl"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureCache:
@@ -88,9 +90,6 @@ def read_cache_json(folder: Path) -> tuple[CacheIdentity, int]:
 def shard_path(folder: Path, number: int) -> Path:
     """Return where a shard of a cache lies."""
     return folder / f"features-{number:05d}.f16"
-
-
-JOURNAL_FILE = "journal.jsonl"
 
 
 @dataclass(slots=True)

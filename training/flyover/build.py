@@ -47,18 +47,6 @@ DOMAIN_SHRINKAGE = 1e-5
 """Street clips differ from flights in directions in which flights hardly vary; more shrinkage hides these. The graphs
 of this model are float32: features of a half-precision engine would need more."""
 
-
-def flyover_step(flights: FlightConfig, spacing_km: float) -> PathStep:
-    """Return the camera of the preset's flights; the doubt about a step is the spacing of the gallery."""
-    return PathStep(flights.step_km[1] * FRAMES_PER_SECOND * 3600.0, spacing_km, 1.0 / FRAMES_PER_SECOND)
-
-
-def flyover_plan(flights: FlightConfig, spacing_km: float) -> CalibrationPlan:
-    """Return the plan for flights as in the preset and a gallery of this spacing."""
-    step = flyover_step(flights, spacing_km)
-    return CalibrationPlan(PLACE_RADIUS_KM, MAX_RADIUS95_KM, MAX_DISAGREEMENT_KM, step, "flights")
-
-
 _log = logging.getLogger("training")
 
 _STREAMS = {
@@ -74,6 +62,17 @@ _STREAMS = {
 """Random streams of the sets of flights; none shares a number with another, so test flights are never trained on."""
 
 _REGION_CLIPS = 100
+
+
+def flyover_step(flights: FlightConfig, spacing_km: float) -> PathStep:
+    """Return the camera of the preset's flights; the doubt about a step is the spacing of the gallery."""
+    return PathStep(flights.step_km[1] * FRAMES_PER_SECOND * 3600.0, spacing_km, 1.0 / FRAMES_PER_SECOND)
+
+
+def flyover_plan(flights: FlightConfig, spacing_km: float) -> CalibrationPlan:
+    """Return the plan for flights as in the preset and a gallery of this spacing."""
+    step = flyover_step(flights, spacing_km)
+    return CalibrationPlan(PLACE_RADIUS_KM, MAX_RADIUS95_KM, MAX_DISAGREEMENT_KM, step, "flights")
 
 
 def train_flyover(config: TrainingConfig, folder: Path, device: torch.device) -> None:

@@ -12,6 +12,10 @@ from training.flyover.imagery import texture_grid
 from training.flyover.weather import Weather
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, latlon_from_unit_vector, unit_vector
 
+_HEADING_JITTER_DEG = 2.0
+
+_FOOTPRINT_JITTER = 0.02
+
 
 def ground_positions(latlon_deg: Tensor, heading_deg: Tensor, footprint_km: Tensor, size_px: int) -> Tensor:
     """Return the positions (N, P, P, 2) in degrees float32 that the pixels of N pictures look at.
@@ -48,10 +52,6 @@ def photograph(
         )  # (1, 3, n*P, P)
         pictures[of_style] = sampled[0].reshape(3, len(of_style), size_px, size_px).transpose(0, 1)
     return pictures
-
-
-_HEADING_JITTER_DEG = 2.0
-_FOOTPRINT_JITTER = 0.02
 
 
 def render_clips(

@@ -52,10 +52,10 @@ def write_demo_clip(config: TrainingConfig, folder: Path) -> None:
     longitude).
     """
     film = film_positions(demo_flight(config))
+    folder.mkdir(parents=True, exist_ok=True)  # before a minute of rendering
     frames = render_clips(
         load_textures(), film, SIZE_PX, np.random.default_rng((config.seed, STREAM, 1)), jitter=False
     )[0]
-    folder.mkdir(parents=True, exist_ok=True)
     _encode(frames.numpy(), folder / "flyover_demo.mp4")
     with (folder / "flyover_demo.truth.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -14,6 +14,8 @@ from vidtag_cli.geo.sphere import destination_latlon, initial_bearing_deg
 _COAST_BEARINGS_DEG = np.arange(8) * 45.0
 _ISLAND_KM = 250.0
 
+SPACING_KM = 25.0
+
 
 @dataclass(frozen=True, slots=True)
 class Flights:
@@ -132,9 +134,6 @@ def _fly(
         path.append(position)
         headings.append(heading)
     return np.stack(path, axis=1), np.stack(headings, axis=1)
-
-
-SPACING_KM = 25.0
 
 
 def flyover_gallery(config: FlightConfig, spacing_km: float = SPACING_KM) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""The classification baselines on real data: from a run's cached features to a predictions file (SPEC 2.12)."""
+"""The classification baselines on real data: from a run's cached features to a predictions file (docs/method.md
+2.12).
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,15 @@ from training.baselines.cells import cells_at_level, with_mean_centres
 from training.baselines.classifier import CachedRows, CellClassifier, train_classifier
 from training.baselines.heads import Branch, CellsConfig, build_head
 from training.checkpoint import identify, load_weights, save_weights, write_json
-from training.config import ModelConfig, read_toml
+from training.config import ModelConfig
+from training.config_files import read_toml
 from training.evaluation.predictions import PredictionInfo, join_clips, save_predictions
 from training.features.store import FeatureCache
 from training.phases.execution import Execution
 from training.run.folder import TrainedHeads, open_heads
 from training.run.predict import clips_to_ask, query_clips
-from training.strict_tables import build_strictly
 from vidtag_cli.errors import InputError, UsageError
+from vidtag_cli.strict_values import StrictValueError, decode
 
 _log = logging.getLogger("training")
 
@@ -44,9 +47,9 @@ def load_baseline(name: str, steps: int = 0, file: Path = BASELINES_FILE) -> Bas
     if name not in table:
         raise UsageError(f"no baseline {name!r} in {file.name}: there are {', '.join(table)}")
     try:
-        baseline = build_strictly(Baseline, table[name], f"{file.name}, {name}")
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+        baseline = decode(Baseline, table[name])
+    except StrictValueError as error:
+        raise InputError(f"{file}: {name}: {error}") from error
     cells = dataclasses.replace(baseline.cells, steps=steps or baseline.cells.steps)
     return dataclasses.replace(baseline, cells=cells)
 

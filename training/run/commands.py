@@ -34,7 +34,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write curves for TensorBoard too.")] = False,
 ) -> None:
     """Train a model: features of the data sets, then Phases I and II. Under torchrun, on all its ranks."""
-    from training.config import load_config
+    from training.config_files import load_config
     from training.data.frames import read_frames
     from training.phases.distributed import join_ranks, leave_ranks, local_device
     from training.phases.execution import Execution
@@ -129,14 +129,14 @@ def benchmark(
     steps: Annotated[int, typer.Option(min=1, help="Steps of each phase; the first of several warms up.")] = 1,
 ) -> None:
     """Time steps of Phases I and II at the size of a preset and count the model's multiplications."""
-    from training.config import load_config
+    from training.config_files import load_config
     from training.model.compute import compute_report
     from training.phases.distributed import local_device
     from training.run.benchmark import time_phases, timing_report
 
-    config = load_config(preset)
+    config, torch_device = load_config(preset), local_device(device)
     typer.echo(compute_report(config.model, config.clips.frames))
-    typer.echo(timing_report(time_phases(config, local_device(device), steps), config))
+    typer.echo(timing_report(time_phases(config, torch_device, steps), config))
 
 
 def open_data(entries: Sequence[str], config: TrainingConfig, reports: Path | None) -> dict[str, SplitSamples]:

@@ -33,6 +33,9 @@ _PLACE_SPACINGS = 4.0
 _RESAMPLES = 1
 """Of the metrics only the values are kept, not their intervals; ``predict`` and ``evaluate`` give those."""
 
+REGION_KM = 50.0
+"""Positions this near to one another are one region: a city with its outskirts."""
+
 
 def write_final(
     model: VidTag,
@@ -114,10 +117,6 @@ def _training_rows(cache: FeatureCache, clips: np.ndarray) -> np.ndarray:
 
 def _thinned(rows: np.ndarray, limit: int) -> np.ndarray:
     return rows[:: max(1, len(rows) // limit)]
-
-
-REGION_KM = 50.0
-"""Positions this near to one another are one region: a city with its outskirts."""
 
 
 def reference_gallery(latlon_deg: np.ndarray, spacing_km: float, padding_km: float) -> np.ndarray:

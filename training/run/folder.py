@@ -17,8 +17,9 @@ from typing import BinaryIO
 import numpy as np
 from torch import Tensor, nn
 
-from training.checkpoint import load_weights, save_weights, write_json
-from training.config import TrainingConfig, config_from_json, config_json, preset_names
+from training.checkpoint import REFUSED_BY_NUMPY, load_weights, save_weights, write_json
+from training.config import TrainingConfig
+from training.config_files import config_from_json, config_json, preset_names
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.vidtag import VidTag, build_heads, build_model
 from vidtag_cli.bundle.contract import BUNDLE_SUFFIX, GALLERY_FILE, Calibration, is_model_name
@@ -39,6 +40,9 @@ RESULTS_FILE = "results.md"
 
 _BACKBONES = "dual_encoder."
 """How the names of the backbones' weights begin; they are not trained, and a run on data sets knows them by hash."""
+
+Splits = Mapping[str, Mapping[str, list[str]]]
+"""Data set -> ``train`` and ``held_out`` -> keys of sequences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ class RunFolder:
         try:
             module.load_state_dict(load_weights(path))
         except RuntimeError as error:
-            raise InputError(f"{path}: of another preset than this run's: {error}; give another --out") from error
+            what = " ".join(str(error).split())
+            raise InputError(f"{path}: of another preset than this run's: {what}; give another --out") from error
 
     def save_heads(self, stage: str, model: VidTag) -> None:
         """Write all weights of a model but those of its backbones."""
@@ -128,10 +133,6 @@ class TrainedHeads:
     config: TrainingConfig
     gallery_latlon_deg: np.ndarray
     held_out: Mapping[str, frozenset[str]]
-
-
-Splits = Mapping[str, Mapping[str, list[str]]]
-"""Data set -> ``train`` and ``held_out`` -> keys of sequences."""
 
 
 def domain_arrays(domain: DomainModel) -> dict[str, np.ndarray]:
@@ -205,11 +206,10 @@ def open_heads(folder: Path) -> TrainedHeads:
 def _read_held_out(path: Path) -> dict[str, frozenset[str]]:
     """Return the keys that a run did not train on, by data set."""
     try:
-        return {name: frozenset(split["held_out"]) for name, split in read_json_object(path).items()}
-    except StrictValueError as error:
-        raise InputError(str(error)) from error
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not the splits of a run: {error!r}") from error
+        splits = decode(dict[str, dict[str, list[str]]], read_json_object(path))
+        return {name: frozenset(split["held_out"]) for name, split in splits.items()}
+    except (StrictValueError, KeyError) as error:
+        raise InputError(f"{path}: not the splits of a run: {error}") from error
 
 
 def has_config(folder: Path) -> bool:
@@ -237,7 +237,8 @@ def _load_model(model: VidTag, weights: Mapping[str, Tensor], path: Path) -> Vid
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"{path}: not the weights of the configuration beside it: {error}") from error
+        what = " ".join(str(error).split())
+        raise InputError(f"{path}: not the weights of the configuration beside it: {what}") from error
     return model.eval()
 
 
@@ -248,7 +249,7 @@ def _without_backbones(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read_array(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except REFUSED_BY_NUMPY as error:
         raise InputError(f"{path}: not an array: {error}") from error
 
 
@@ -256,5 +257,5 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
+    except REFUSED_BY_NUMPY as error:
         raise InputError(f"{path}: not a set of arrays: {error}") from error

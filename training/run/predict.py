@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from training.checkpoint import REFUSED_BY_NUMPY
 from training.evaluation.predict import NamedGallery, QueryClips, predict, validation_gallery
 from training.evaluation.predictions import PLACE_LEVELS, ClassCentres, save_predictions
 from training.features.clips import branch_features, centre_frames
@@ -131,7 +132,7 @@ def _gallery(trained: TrainedHeads, queries: QueryClips, options: PredictOptions
     path = Path(options.gallery)
     try:
         places = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except REFUSED_BY_NUMPY as error:
         raise InputError(f"{path}: no gallery: 'run', 'validation' or an .npy file of places is wanted") from error
     if places.ndim != 2 or places.shape[1] != 2 or not len(places):
         raise InputError(f"{path}: places are (G, 2) degrees, latitude first; this array is {places.shape}")

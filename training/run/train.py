@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training.config import TrainingConfig, config_json
+from training.config import TrainingConfig
+from training.config_files import config_json
 from training.data.sample import Sample
 from training.features.clips import DrawnClips, JoinedClips
 from training.features.encode import Encoding, ReadFrames, cache_samples

@@ -50,6 +50,7 @@ def demo_command(
 ) -> None:
     """Locate the bundled clip of a flight with the bundled model, write all formats, compare with the true track."""
     from vidtag_cli.evaluation.scoring import score_track
+    from vidtag_cli.evaluation.truth import read_truth
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.run import OutputRequest, check_request, run_input
@@ -72,7 +73,7 @@ def demo_command(
         options = LocateOptions(smooth=smooth, max_speed_km_h=plausible_speed_km_h(session.rule))
         with progress(console, clip.name, quiet) as show:
             result = run_input(clip, session, options, request, progress=show)
-        scored = score_track(result.located.track, truth, None, None)
+        scored = score_track(result.located.track, read_truth(truth))
     _print_demo(result, scored, as_json)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,8 +35,13 @@ from vidtag_cli.commands.options import (
     check_is_there,
     check_max_speed,
 )
-from vidtag_cli.errors import UsageError
+from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
 from vidtag_cli.exhaustion import check_room_to_run
+
+if TYPE_CHECKING:
+    from vidtag_cli.evaluation.scoring import ScoredTrack
+
+NOTHING_LOCATED = "no frame with a true position was located: there is no error to measure"
 
 
 def eval_command(
@@ -44,15 +51,29 @@ def eval_command(
     truth: Annotated[
         list[Path] | None,
         typer.Option(
-            readable=False, help="True track (GPX, CSV, GeoJSON), one a video in order; default: beside it, same name."
+            readable=False,
+            help="True track (GPX, CSV, GeoJSON; embedded: a GoPro's own GPS), one a video in order; default: the file "
+            "of the same name beside it.",
+        ),
+    ] = None,
+    start_time: Annotated[
+        str | None,
+        typer.Option(
+            "--start-time",
+            "--media-zero",
+            help="For truth in UTC, as in locate: instant of the first frame (default: the file's own date with its "
+            "zone, else the truth is assumed to begin with the first frame).",
         ),
     ] = None,
     first_fix_at_s: Annotated[
-        float | None, typer.Option(help="Media time of the truth's first fix (default: the first analysed frame).")
+        float | None, typer.Option(help="For truth in UTC: media time of its first entry, instead of --start-time.")
     ] = None,
-    media_zero: Annotated[
-        str | None, typer.Option(help="Instant of media time 0, such as 2024-05-17T09:30:05Z, for truth in UTC.")
-    ] = None,
+    max_gap_s: Annotated[
+        float, typer.Option(help="Between positions further apart than this many seconds the truth is unknown.")
+    ] = 10.0,
+    exit_zero_on_abstain: Annotated[
+        bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
+    ] = False,
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames analysed per second of video.")] = None,
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
@@ -71,26 +92,32 @@ def eval_command(
     difference.
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
-    from vidtag_cli.evaluation.scoring import score_track, summarize_scores, truth_beside
+    from vidtag_cli.evaluation.scoring import summarize_scores, truth_record
+    from vidtag_cli.pipeline.known_videos import open_known_videos, score_known_video
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
-    from vidtag_cli.pipeline.run import locate_unchanged
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
 
-    if truth and len(truth) != len(videos):
-        raise UsageError(f"{len(videos)} videos and {len(truth)} --truth files: give one for each, in the same order")
-    if first_fix_at_s is not None and media_zero is not None:
-        raise UsageError("--first-fix-at-s and --media-zero both align the truth: give one of them")
+    if first_fix_at_s is not None and start_time is not None:
+        raise UsageError("--first-fix-at-s and --start-time both align the truth: give one of them")
+    if start_time is not None and len(videos) > 1:
+        raise UsageError(f"--start-time is the instant of one video's first frame and {len(videos)} videos are given")
     check_finite("--fps", fps)
     check_finite("--first-fix-at-s", first_fix_at_s)
+    if not 0.0 < max_gap_s < float("inf"):
+        raise UsageError(f"--max-gap-s {max_gap_s:g}: give a number of seconds above 0")
     check_max_speed(smooth, max_speed_kmh)
-    zero = None if media_zero is None else parse_start_time(media_zero, "--media-zero")
+    start = None if start_time is None else parse_start_time(start_time, "--start-time/--media-zero")
     for video in videos:
         check_is_there(video)
-    truths = truth or [truth_beside(video) for video in videos]
-    check_room_to_run()
     console = stderr_console(quiet, no_color)
+
+    def warn(text: str) -> None:
+        console.print(f"vidtag: warning: {printable(text)}")
+
+    known_videos = open_known_videos(videos, truth, start, first_fix_at_s, warn)
+    check_room_to_run()
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
@@ -103,24 +130,58 @@ def eval_command(
         max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )
     scored = []
-    for video, true_path in zip(videos, truths, strict=True):
-        with progress(console, video.name, quiet) as show:
-            located, _, _ = locate_unchanged(video, session, options, progress=show)
-        scored.append(score_track(located.track, true_path, zero, first_fix_at_s))
+    for known in known_videos:
+        with progress(console, known.path.name, quiet) as show:
+            scored.append(score_known_video(known, session, options, max_gap_s, show))
+        _warn_about(scored[-1], known.path, warn)
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:
-        names = [path_fields(video) for video in videos]
-        smoothing = scored[0].track.smoothing
         output_json({
-            "schema": "vidtag-eval/1", "model": session.bundle.name, "smoothing": smoothing, "videos": names,
+            "schema": "vidtag-eval/1", "model": session.bundle.name, "smoothing": scored[0].track.smoothing,
+            "videos": [path_fields(video) for video in videos],
+            "truths": [
+                path_fields(known.truth_path) | truth_record(entry)
+                for known, entry in zip(known_videos, scored, strict=True)
+            ],
             "metrics": summary,
         })  # fmt: skip
     else:
-        output_lines(_lines(session.bundle.name, summary))
+        truths = [line for entry in scored for line in _truth_lines(entry)]
+        output_lines([f"model {printable(session.bundle.name)}", *truths, *_lines(summary)])
+    if summary["frames"]["located"] == 0:
+        console.print(f"vidtag: {NOTHING_LOCATED}")
+        raise typer.Exit(0 if exit_zero_on_abstain else ALL_FRAMES_ABSTAINED)
 
 
-def _lines(model_name: str, summary: dict[str, Any]) -> list[str]:
-    lines = [f"model {printable(model_name)}"]
+def _warn_about(entry: ScoredTrack, video: Path, warn: Callable[[str], None]) -> None:
+    """Say what a reader of the numbers must know: that the alignment is a guess, that frames were not judged."""
+    if entry.alignment.method == "assumed":
+        warn(f"{video}: {entry.alignment.statement}")
+    if frames := entry.frames_in_gaps():
+        warn(
+            f"{video}: {frames} frames are not judged: the truth's positions around them are more than "
+            f"{entry.max_gap_s:g} s apart (--max-gap-s) or in different segments"
+        )
+
+
+def _truth_lines(entry: ScoredTrack) -> list[str]:
+    source = entry.truth.source
+    file = "" if source is None else f"{printable(str(source.path))}, SHA-256 {source.sha256}"
+    lines = [f"truth of {printable(entry.track.name)}: {file}", f"  {printable(entry.alignment.statement)}"]
+    unknown = int(sum(math.isnan(lat_deg) for lat_deg in entry.truth_latlon_deg[:, 0]))
+    if unknown:
+        lines.append(
+            f"  without truth: {unknown} of {len(entry.track.points)} frames, outside the track or where its positions "
+            f"are more than {entry.max_gap_s:g} s apart (--max-gap-s) or in different segments"
+        )
+    return lines
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    if summary["frames"]["located"] == 0:
+        metrics = summary["frames"]
+        return [f"frames: {metrics['count']}, located 0, without truth {metrics['without_truth']}", NOTHING_LOCATED]
+    lines = []
     for level in ("frames", "videos"):
         metrics = summary[level]
         lines.append(

@@ -162,7 +162,7 @@ def locate_command(
     check_max_speed(smooth, max_speed_kmh)
     if shots == "split" and decode == "keyframes":
         raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
-    if as_json and [str(path) for path in out or []] == ["-"]:
+    if as_json and "-" in [str(path) for path in out or []]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
     _check_for_one_video(len(inputs), start_time, expect_sha256)
     instant = None if start_time is None else parse_start_time(start_time)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from vidtag_cli.errors import InputError
-from vidtag_cli.positions.position import Clock, MalformedError, Position, finite_number, shown
+from vidtag_cli.positions.position import Clock, Kind, MalformedError, Position, finite_number, shown
 from vidtag_cli.positions.reading import PositionFile
+
+KINDS: Sequence[Kind] = ("track", "route", "waypoint")
+"""In order of preference: waypoints beside a track are places of interest and not where the camera was."""
+
+LONGEST_WAIT_S = 3600.0
+"""A receiver finds its place within minutes of being switched on; an earlier entry has the clock of a cold start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,23 @@ class Fix:
     segment: int = 0
 
 
-def file_fixes(file: PositionFile) -> tuple[Clock, list[Fix]]:
-    """Return the clock of a file and its usable positions with their instants, in the order of the file.
+@dataclass(frozen=True, slots=True)
+class FileFixes:
+    """The fixes of a file in its order, by one clock.
+
+    ``first_instant`` is that of the file's first entry, which a receiver may have made before it knew its place; None
+    without fixes. ``beside_track`` lists the points that are no part of the track.
+    """
+
+    clock: Clock
+    fixes: tuple[Fix, ...]
+    first_instant: float | None = None
+    beside_track: tuple[str, ...] = ()
+
+
+def file_fixes(file: PositionFile) -> FileFixes:
+    """Return the usable positions of a file with their instants: of its track, or else of its route, or else its
+    waypoints.
 
     Raises InputError when vidtag itself wrote the file, and for an entry whose time is missing or unreadable.
     """
@@ -37,22 +58,44 @@ def file_fixes(file: PositionFile) -> tuple[Clock, list[Fix]]:
             "give the track of a receiver"
         )
     usable = file.usable()
+    best = next((kind for kind in KINDS if any(position.kind == kind for position in usable)), None)
+    if best is None:
+        return FileFixes(contents.clock or "media_time", ())
     try:
         if contents.clock is None:
-            if not usable:
-                return "media_time", []
             raise MalformedError(contents.without_time)
-        return contents.clock, [_fix(position, INSTANTS[contents.clock]) for position in usable]
+        instant_of = INSTANTS[contents.clock]
+        fixes = tuple(_fix(position, instant_of) for position in usable if position.kind == best)
     except MalformedError as error:
         raise InputError(f"{file.path}: {error}") from error
+    first_instant = _first_instant([position for position in contents.positions if position.kind == best], instant_of)
+    beside = tuple(position.where for position in usable if position.kind != best)
+    if first_instant is None or not 0.0 <= fixes[0].instant - first_instant <= LONGEST_WAIT_S:
+        first_instant = fixes[0].instant
+    return FileFixes(contents.clock, fixes, first_instant, beside)
 
 
-def _fix(position: Position, instant_of: Callable[[str, str | float], float]) -> Fix:
+InstantOf = Callable[[str, str | float], float]
+
+
+def _fix(position: Position, instant_of: InstantOf) -> Fix:
     if position.time is None:
-        raise MalformedError(f"{position.where}: the position has no time: a truth needs one for each")
+        point = {"track": "position", "route": "route point", "waypoint": "waypoint"}[position.kind]
+        raise MalformedError(f"{position.where}: the {point} has no time: a truth needs one for each")
     instant = instant_of(position.where, position.time)
     lon_deg = -180.0 if position.lon_deg == 180.0 else position.lon_deg
     return Fix(instant, position.lat_deg, lon_deg, position.where, position.segment)
+
+
+def _first_instant(positions: Sequence[Position], instant_of: InstantOf) -> float | None:
+    """Return the first instant of a file; an entry without a position may have none, or one that cannot be read."""
+    for position in positions:
+        try:
+            if position.time is not None:
+                return instant_of(position.where, position.time)
+        except MalformedError:
+            continue
+    return None
 
 
 def _media_time_s(where: str, time: str | float) -> float:
@@ -77,8 +120,4 @@ def _unix_time_s(where: str, time: str | float) -> float:
     return instant.timestamp()
 
 
-INSTANTS: dict[Clock, Callable[[str, str | float], float]] = {
-    "media_time": _media_time_s,
-    "utc": _unix_time_s,
-    "frame": _frame_index,
-}
+INSTANTS: dict[Clock, InstantOf] = {"media_time": _media_time_s, "utc": _unix_time_s, "frame": _frame_index}

@@ -1,4 +1,5 @@
-"""How far predictions are from the truth, per frame and per video (SPEC 2.11, paper section 4.3 and appendix E.1).
+"""How far predictions are from the truth, per frame and per video (docs/method.md 2.11, paper section 4.3 and appendix
+E.1).
 
 Coordinates are (N, 2) degrees of latitude, longitude. A row of NaN in the predictions is an abstention: it never
 counts as within any distance, it stays in the count, and the median and mean of the located frames are given beside
@@ -119,7 +120,7 @@ def paired_latlon(truth_latlon_deg: np.ndarray, predicted_latlon_deg: np.ndarray
     for name, latlon in (("truth", truth), ("prediction", predicted)):
         missing = np.isnan(latlon)
         in_range = (np.abs(latlon[:, 0]) <= 90.0) & (np.abs(latlon[:, 1]) <= 180.0)
-        bad = np.flatnonzero(~(missing.all(1) | (in_range & ~missing.any(1))))
+        bad = np.flatnonzero(~(missing.all(1) | in_range))  # NaN is in no range
         if bad.size:
             raise ValueError(
                 f"{name} of frame {bad[0]} is {latlon[bad[0]]}: neither a position in degrees nor NaN, NaN"

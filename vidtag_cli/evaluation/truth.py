@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,50 +23,84 @@ SAME_INSTANT_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
+class TruthSource:
+    """The file that a truth came from: SHA-256 of its bytes, its format, and the places of what was left out of it, by
+    reason in words.
+    """
+
+    path: Path
+    sha256: str
+    format_name: str
+    left_out: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """True positions (N, 2) in degrees at strictly increasing ``instants`` (N,) of one clock.
 
     The clock says what an instant is: seconds of media time, seconds since 1970 UTC, or the index of a frame. Between
-    positions of different ``segments`` (N,) the way is unknown; None is one segment.
+    positions of different ``segments`` (N,) the way is unknown; None is one segment. ``first_instant`` is that of the
+    file's first entry, which may have had no position; None is that of the first position.
     """
 
     clock: Clock
     instants: np.ndarray
     latlon_deg: np.ndarray
     segments: np.ndarray | None = None
+    first_instant: float | None = None
+    source: TruthSource | None = None
+
+    @property
+    def begin(self) -> float:
+        """The instant of the first entry."""
+        return float(self.instants[0]) if self.first_instant is None else self.first_instant
+
+    @property
+    def name(self) -> str:
+        """The path of the file, or words for it."""
+        return "the truth" if self.source is None else str(self.source.path)
 
 
 def read_truth(path: str | Path) -> Truth:
     """Return the positions of a GPX, CSV or GeoJSON file, or those that a GoPro wrote into its video. Of fixes with one
     and the same instant the first counts.
 
-    Raises InputError, with the line where there is one, for a file that is missing, malformed, empty, or whose times
-    are missing, run backwards or name no time zone, and for a video whose GPS had no lock.
+    Raises InputError, with the line where there is one, for a file that is missing, malformed, empty, written by vidtag
+    itself, or whose times are missing, run backwards or name no time zone, and for a video whose GPS had no lock.
     """
     file = read_position_file(path)
-    clock, fixes = file_fixes(file)
-    if not fixes:
-        raise InputError(f"{path}: {_nothing_usable(file)}")
-    kept = [fixes[0]]
-    for fix in fixes[1:]:
+    read = file_fixes(file)
+    if not read.fixes:
+        raise InputError(f"{path}: {nothing_usable_text(file)}")
+    kept = [read.fixes[0]]
+    for fix in read.fixes[1:]:
         if fix.instant < kept[-1].instant:
             raise InputError(f"{path}: {fix.where}: the time runs backwards: sort the file by time")
         if fix.instant > kept[-1].instant:
             kept.append(fix)
-    return truth_of(clock, kept)
+    left_out: dict[str, Sequence[str]] = {FAULT_WORDS[fault]: places for fault, places in file.left_out().items()}
+    if read.beside_track:
+        left_out["beside the track"] = read.beside_track
+    source = TruthSource(file.path, file.sha256, file.contents.format_name, left_out)
+    return truth_of(read.clock, kept, read.first_instant, source)
 
 
-def truth_of(clock: Clock, fixes: Sequence[Fix]) -> Truth:
+def truth_of(
+    clock: Clock, fixes: Sequence[Fix], first_instant: float | None = None, source: TruthSource | None = None
+) -> Truth:
     """Return fixes at strictly increasing instants as arrays."""
     return Truth(
         clock,
         np.array([fix.instant for fix in fixes], dtype=np.float64),
         np.array([(fix.lat_deg, fix.lon_deg) for fix in fixes], dtype=np.float64).reshape(-1, 2),
         np.array([fix.segment for fix in fixes], dtype=np.int64),
+        first_instant,
+        source,
     )
 
 
-def _nothing_usable(file: PositionFile) -> str:
+def nothing_usable_text(file: PositionFile) -> str:
+    """Return why a file without a usable position has none."""
     if file.contents.positions:
         faults = file.left_out().items()
         return "holds no usable position: " + ", ".join(f"{len(at)} {FAULT_WORDS[fault]}" for fault, at in faults)
@@ -89,19 +123,23 @@ def positions_at(
 
     It does not say before the first fix, after the last, and between fixes more than ``max_gap_s`` apart. A truth in
     UTC needs one alignment: ``media_zero_utc``, the instant of media time 0, or ``first_fix_at_s``, the media time of
-    its first fix. A truth by frames needs the (M,) ``frame_index`` of the times and is not interpolated. Raises
+    its first entry. A truth by frames needs the (M,) ``frame_index`` of the times and is not interpolated. Raises
     UsageError for anything else.
     """
     query_s = np.asarray(media_time_s, dtype=np.float64)
     _check_alignment(truth.clock, media_zero_utc, first_fix_at_s, frame_index)
     if frame_index is not None:
         return _at_frames(truth, np.asarray(frame_index))
-    instants_s = truth.instants
+    return _interpolated(truth, media_times_s(truth, media_zero_utc, first_fix_at_s), query_s, max_gap_s)
+
+
+def media_times_s(truth: Truth, media_zero_utc: datetime | None, first_fix_at_s: float | None) -> np.ndarray:
+    """Return the (N,) instants of a truth in seconds of media time."""
     if media_zero_utc is not None:
-        instants_s = instants_s - media_zero_utc.timestamp()
-    elif first_fix_at_s is not None:
-        instants_s = instants_s - instants_s[0] + first_fix_at_s
-    return _interpolated(truth, instants_s, query_s, max_gap_s)
+        return truth.instants - media_zero_utc.timestamp()
+    if first_fix_at_s is not None:
+        return truth.instants - truth.begin + first_fix_at_s
+    return truth.instants
 
 
 def _check_alignment(

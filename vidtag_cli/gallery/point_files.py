@@ -8,6 +8,7 @@ import numpy as np
 
 from vidtag_cli.errors import InputError
 from vidtag_cli.gallery.sources import PointSource
+from vidtag_cli.positions.position import FAULT_WORDS
 from vidtag_cli.positions.reading import left_out_text, read_position_file
 
 
@@ -21,8 +22,7 @@ def read_points(path: str | Path) -> PointSource:
     file = read_position_file(path)
     points = [(position.lat_deg, position.lon_deg) for position in file.usable()]
     # A feature without a geometry says by itself that it has no place.
-    places = file.left_out()
-    places.pop("unlocated", None)
+    places = {FAULT_WORDS[fault]: listed for fault, listed in file.left_out().items() if fault != "unlocated"}
     if not points:
         raise InputError(f"{file.path}: holds no point{': ' if places else ''}{left_out_text(places)}")
     warnings = (f"{file.path}: left out as missing values: {left_out_text(places)}",) if places else ()

@@ -12,6 +12,7 @@ from vidtag_cli.errors import ModelError
 SCALES = ("posterior_scale", "place_radius_km")
 LIMITS = ("max_domain_distance", "max_disagreement_km", "max_radius95_km")
 TABLES = ("posterior_radius_edges_km", "radius50_km", "radius95_km")
+CELL_AREA = "default_cell_area_km2"
 PATH_NUMBERS = ("path_max_speed_km_h", "path_doubt_km", "path_posterior_scale")
 PATH_TABLES = ("path_doubt_edges", "path_radius50_km", "path_radius95_km")
 
@@ -113,11 +114,18 @@ def read_rule(bundle: ModelBundle) -> UncertaintyRule | UncalibratedRule:
     return UncalibratedRule(*(_read_number(bundle, name) for name in SCALES))
 
 
+def read_cell_area_km2(bundle: ModelBundle) -> float | None:
+    """Return the area that a place of the bundle's own gallery stands for, None where it is to be worked out from the
+    places; raises ModelError when it is none.
+    """
+    return _read_number(bundle, CELL_AREA) if CELL_AREA in bundle.calibration.parameters else None
+
+
 def _read_number(bundle: ModelBundle, name: str) -> float:
     value = bundle.calibration.parameters.get(name)
     if value is None or not (value > 0.0):
         raise ModelError(f"{bundle.path}: calibration.parameters.{name} must be a number above 0, found {value}")
-    least, most = (1e-3, 1e4) if name.endswith("_scale") else (1e-9, 1e9)
+    least, most = (1e-9, 1e4 if name.endswith("_scale") else 1e9)
     if not least <= value <= most:
         raise ModelError(
             f"{bundle.path}: calibration.parameters.{name}: "

@@ -94,6 +94,8 @@ def check_request(path: Path, request: OutputRequest) -> None:
     What a killed run left by half under these names or hidden beside them is settled first.
     """
     _check_distinct(request)
+    if request.report is not None and str(request.report) == STDOUT:
+        raise UsageError("--report -: the record is written to a file: give it a name")
     formats = [format_of(output, request.format_name).name for output in request.tracks]
     check_format_options(formats, request.geojson_shape, request.csv_abstained)
     outputs = [*request.tracks, *([] if request.report is None else [request.report])]

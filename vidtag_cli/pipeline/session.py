@@ -16,7 +16,7 @@ from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.engines.opening import check_engine, has_float64, open_engine
 from vidtag_cli.gallery.build import Embed, cached_gallery, published_or_embedded
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
-from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_rule
+from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_cell_area_km2, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
 from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
@@ -83,6 +83,7 @@ def open_session(
     check_engine(engine)
     pools = limit_threads(threads)
     bundle = load_bundle(find_model(model))
+    rule, domain = read_rule(bundle), load_domain_model(bundle)  # refused before engines are loaded and places embedded
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
@@ -93,10 +94,9 @@ def open_session(
     else:
         gallery, embed = _default_gallery(bundle, embed, observer or BuildObserver())
     is_own = gallery_path is None
-    rule = read_rule(bundle)
     if isinstance(rule, UncertaintyRule) and not is_own:
         rule = rule.among_other_places()
-    return Session(bundle, engines, gallery, embed, load_domain_model(bundle), rule, is_own, pools)
+    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools)
 
 
 def location_embedder(engine: Engine) -> Embed:
@@ -113,7 +113,7 @@ def _default_gallery(bundle: ModelBundle, embed: Embed, observer: BuildObserver)
     gallery = cached_gallery(
         latlon_deg, embed, GalleryOrigin(f"default gallery of {bundle.name}", None, bundle.name, encoder_sha256),
         wraps=bundle.location_encoder_kind == "sphere",
-        cell_area_km2=bundle.calibration.parameters.get("default_cell_area_km2"),
+        cell_area_km2=read_cell_area_km2(bundle),
         published_sha256=bundle.contract.files.get(GALLERY_EMBEDDING_FILE, ""),
         progress=observer.progress, say=observer.say,
     )  # fmt: skip

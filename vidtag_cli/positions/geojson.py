@@ -34,7 +34,9 @@ def read_geojson(content: bytes) -> Contents:
     """
     document = _parsed(content)
     mark = json_mark(document)
-    features = list(_features(document, mark))
+    if mark is not None and document.get("type") != "FeatureCollection":
+        return Contents("geojson", None, [], mark)  # a record or a result, whose positions nobody needs
+    features = list(_features(document))
     first = next((properties for _, properties, geometry in features if geometry is not None), {})
     mark = mark or table_mark(first)
     present = [name for name in first if first[name] is not None]
@@ -79,9 +81,8 @@ def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(members)
 
 
-def _features(document: dict[str, Any], mark: str | None) -> Iterator[Feature]:
-    is_collection = document.get("type") == "FeatureCollection"
-    features = document.get("features") if is_collection else [document]
+def _features(document: dict[str, Any]) -> Iterator[Feature]:
+    features = document.get("features") if document.get("type") == "FeatureCollection" else [document]
     if not isinstance(features, list):
         raise MalformedError("the FeatureCollection has no list of features")
     for number, feature in enumerate(features, start=1):
@@ -93,8 +94,6 @@ def _features(document: dict[str, Any], mark: str | None) -> Iterator[Feature]:
             named = properties if isinstance(properties, dict) else {}
             yield where, {name.strip().casefold(): value for name, value in named.items()}, feature.get("geometry")
         else:
-            if not is_collection and feature.get("type") not in (*LIST_DEPTH, "GeometryCollection") and mark:
-                raise MalformedError(f"not GeoJSON but a file of vidtag's: {mark}")
             yield where, {}, feature
 
 

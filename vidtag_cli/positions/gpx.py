@@ -1,4 +1,4 @@
-"""Positions of GPX 1.0 and 1.1: track points, or else route points, or else waypoints, in the order of the file."""
+"""Positions of GPX 1.0 and 1.1: track points, route points and waypoints, in the order of the file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from lxml import etree
 
 from vidtag_cli.positions.contents import Contents
 from vidtag_cli.positions.own_mark import gpx_mark
-from vidtag_cli.positions.position import MalformedError, Position, checked_position
+from vidtag_cli.positions.position import Fault, Kind, MalformedError, Position, checked_position
 
-POINT_TAGS = ("{*}wpt", "{*}rtept", "{*}trkpt")
+KINDS: dict[str, Kind] = {"wpt": "waypoint", "rtept": "route", "trkpt": "track"}
 
 LAST_LINE = 65535
 """libxml2 counts no further."""
@@ -42,11 +42,13 @@ def _parsed(content: bytes) -> etree._Element:
 
 def _positions(root: etree._Element) -> Iterator[Position]:
     segment, parent = -1, None
-    for number, point in enumerate(root.iter(*POINT_TAGS), start=1):
+    for number, point in enumerate(root.iter(*(f"{{*}}{tag}" for tag in KINDS)), start=1):
         if point.getparent() is not parent:
             segment, parent = segment + 1, point.getparent()
         line: Any = point.sourceline  # its stub knows no number
         where = f"line {line}" if line < LAST_LINE else f"point {number}"
         is_fix = (point.findtext("{*}fix") or "").strip() != "none"
         time = (point.findtext("{*}time") or "").strip() or None
-        yield checked_position(where, point.get("lat"), point.get("lon"), time, segment, None if is_fix else "no_fix")
+        kind = KINDS[etree.QName(point).localname]
+        fault: Fault | None = None if is_fix else "no_fix"
+        yield checked_position(where, point.get("lat"), point.get("lon"), time, segment, kind, fault)

@@ -43,4 +43,7 @@ def json_mark(document: dict[str, Any]) -> str | None:
     if isinstance(document.get("vidtag"), dict):
         return "it has the member 'vidtag'"
     schema = document.get("schema")
-    return f"its schema is {schema!r}" if isinstance(schema, str) and schema.startswith("vidtag") else None
+    if isinstance(schema, str) and schema.startswith("vidtag"):
+        return f"its schema is {schema!r}"
+    is_summary = isinstance(document.get("estimates"), list) and "exit_code" in document
+    return "it is what locate --json prints" if is_summary else None

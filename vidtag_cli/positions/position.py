@@ -10,6 +10,9 @@ from typing import Any, Literal
 Clock = Literal["media_time", "utc", "frame"]
 """Seconds of media time, instants with a zone, or the index of a frame."""
 
+Kind = Literal["track", "route", "waypoint"]
+"""What a point is part of; where a format knows no difference, of a track."""
+
 Fault = Literal["empty", "unlocated", "null_island", "no_fix", "no_lock", "lock_2d", "lock_unknown", "dilution"]
 
 FAULT_WORDS: dict[Fault, str] = {
@@ -53,11 +56,18 @@ class Position:
     lon_deg: float
     time: str | float | None = None
     segment: int = 0
+    kind: Kind = "track"
     fault: Fault | None = None
 
 
 def checked_position(
-    where: str, lat: Any, lon: Any, time: str | float | None = None, segment: int = 0, fault: Fault | None = None
+    where: str,
+    lat: Any,
+    lon: Any,
+    time: str | float | None = None,
+    segment: int = 0,
+    kind: Kind = "track",
+    fault: Fault | None = None,
 ) -> Position:
     """Return the position that two values, texts or numbers, give.
 
@@ -65,7 +75,7 @@ def checked_position(
     range.
     """
     if fault is not None or (_is_missing(lat) and _is_missing(lon)):
-        return Position(where, math.nan, math.nan, time, segment, fault or "empty")
+        return Position(where, math.nan, math.nan, time, segment, kind, fault or "empty")
     lat_deg, lon_deg = finite_number(where, "latitude", lat), finite_number(where, "longitude", lon)
     if abs(lat_deg) > 90.0:
         is_swapped = abs(lat_deg) <= 180.0 and abs(lon_deg) <= 90.0
@@ -74,7 +84,7 @@ def checked_position(
     if abs(lon_deg) > 180.0:
         raise MalformedError(f"{where}: longitude {lon_deg:g} is outside [-180, 180]")
     is_null_island = abs(lat_deg) < NULL_ISLAND_DEG and abs(lon_deg) < NULL_ISLAND_DEG
-    return Position(where, lat_deg, lon_deg, time, segment, "null_island" if is_null_island else None)
+    return Position(where, lat_deg, lon_deg, time, segment, kind, "null_island" if is_null_island else None)
 
 
 def finite_number(where: str, what: str, value: Any) -> float:

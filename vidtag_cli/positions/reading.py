@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -16,7 +16,7 @@ from vidtag_cli.positions.contents import Contents
 from vidtag_cli.positions.geojson import read_geojson
 from vidtag_cli.positions.gopro import read_gopro
 from vidtag_cli.positions.gpx import read_gpx
-from vidtag_cli.positions.position import FAULT_WORDS, Fault, MalformedError, Position
+from vidtag_cli.positions.position import Fault, MalformedError, Position
 from vidtag_cli.positions.table import read_table
 
 MAX_BYTES = 256 << 20
@@ -85,12 +85,12 @@ def read_position_file(path: str | Path) -> PositionFile:
         raise InputError(f"{file}: {error}") from error
 
 
-def left_out_text(places: dict[Fault, list[str]]) -> str:
+def left_out_text(places: Mapping[str, Sequence[str]]) -> str:
     """Return what was left out of a file, in words: "2 at 0, 0 (line 2, line 4), 1 without a position (line 9)"."""
-    return ", ".join(f"{len(listed):,} {FAULT_WORDS[fault]} ({_listed(listed)})" for fault, listed in places.items())
+    return ", ".join(f"{len(listed):,} {reason} ({_listed(listed)})" for reason, listed in places.items())
 
 
-def _listed(places: list[str]) -> str:
+def _listed(places: Sequence[str]) -> str:
     return ", ".join(places[:LISTED_PLACES]) + (", ..." if len(places) > LISTED_PLACES else "")
 
 

@@ -7,6 +7,8 @@ No ``hdop``: it is a ratio of satellite geometry, and a false quality figure of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from lxml import etree
 
@@ -40,32 +42,38 @@ def render_gpx(track: Track) -> bytes:
     """Return the GPX 1.1 document of a track that passed ``check_track``.
 
     An estimate alone between abstentions, cuts or beyond 180 is a waypoint: a segment of one point is a line that many
-    readers refuse. Without any segment there is still a ``trk``, which says how the positions were made.
+    readers refuse. Without any segment there is no ``trk``, and the metadata say how the positions were made.
     """
     root = root_element(f"{GPX}gpx", GPX_NAMESPACE, {"vidtag": VIDTAG_NAMESPACE})
     root.set("version", "1.1")
     root.set("creator", generator_text())
-    name, description = legal_text(track.name), "\n".join(statements_of(track))
     metadata = etree.SubElement(root, f"{GPX}metadata")
-    append_text(metadata, f"{GPX}name", name)
-    append_text(metadata, f"{GPX}desc", description)
+    append_text(metadata, f"{GPX}name", legal_text(track.name))
+    append_text(metadata, f"{GPX}desc", "\n".join(statements_of(track)))
     parts = track_parts(track)
+    lines = [part for part in parts if part.is_line]
+    if not lines:
+        _append_method(metadata, track)
     for part in parts:
         if not part.is_line:
             _append_waypoint(root, track, part)
-    trk = etree.SubElement(root, f"{GPX}trk")
-    append_text(trk, f"{GPX}name", name)
-    append_text(trk, f"{GPX}desc", description)
-    append_text(trk, f"{GPX}src", source_text())
-    _append_method(trk, track)
-    for part in parts:
-        if part.is_line:
-            _append_segment(trk, track, part)
+    if lines:
+        _append_trk(root, track, lines)
     return document_bytes(root)
 
 
-def _append_method(trk: etree._Element, track: Track) -> None:
-    extensions = etree.SubElement(trk, f"{GPX}extensions")
+def _append_trk(root: etree._Element, track: Track, lines: Sequence[TrackPart]) -> None:
+    trk = etree.SubElement(root, f"{GPX}trk")
+    append_text(trk, f"{GPX}name", legal_text(track.name))
+    append_text(trk, f"{GPX}desc", "\n".join(statements_of(track)))
+    append_text(trk, f"{GPX}src", source_text())
+    _append_method(trk, track)
+    for part in lines:
+        _append_segment(trk, track, part)
+
+
+def _append_method(parent: etree._Element, track: Track) -> None:
+    extensions = etree.SubElement(parent, f"{GPX}extensions")
     append_text(extensions, f"{VIDTAG}model", legal_text(track.model_name))
     append_text(extensions, f"{VIDTAG}smoothing", legal_text(track.smoothing))
     append_text(extensions, f"{VIDTAG}time_basis", time_basis_text(track))

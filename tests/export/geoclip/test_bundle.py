@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from shared_results import made_once
+from told import messages_of
 
 from export.bundle import read_about, write_bundle
 from export.geoclip import tower as geoclip_tower
@@ -81,10 +83,30 @@ def release(rows):
 
 
 @pytest.fixture(scope="module")
-def exported(clip_folder, release, tmp_path_factory):
-    out = tmp_path_factory.mktemp("bundle") / "small.vidtag"
+def made(clip_folder, release, tmp_path_factory):
+    """Return the bundle, its reports and what the export said."""
     source = PublicWeights(read_clip_tower(str(clip_folder)), release, read_about("geoclip"))
-    return write_bundle(source, out, force=False)
+
+    def write(folder):
+        with messages_of("export") as messages:
+            return *write_bundle(source, folder / "small.vidtag", force=False), messages
+
+    return made_once(tmp_path_factory, "geoclip-export", write)
+
+
+@pytest.fixture(scope="module")
+def exported(made):
+    return made[:2]
+
+
+def test_every_step_is_said(made, release):
+    bundle, reports, told = made
+    for graph in bundle.graphs.values():
+        assert f"writing {graph.path.name}" in told
+    assert f"embedding the gallery: 0 of {len(release.gallery_latlon_deg)} places" in told
+    compared = [line for line in told if line.startswith("comparing onnxruntime at fp32 with torch: ")]
+    assert len(compared) == sum(len(report.results) for report in reports)
+    assert told[-1] == f"{bundle.path}: in place"
 
 
 @pytest.fixture(scope="module")

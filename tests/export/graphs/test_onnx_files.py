@@ -123,21 +123,15 @@ def test_the_same_model_gives_the_same_file(locations, both_ways, tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == both_ways["float16"].read_bytes()
 
 
-def test_large_weights_go_into_a_file_beside_and_can_be_mapped(locations, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_files, "EXTERNAL_DATA_BYTES", 1000)
-    path = tmp_path / "location_encoder.onnx"
-    written = export_locations(locations, path, "float32")
-    assert written == (path, tmp_path / "location_encoder.onnx.data")
-    assert external_data_locations(path) == ("location_encoder.onnx.data",)
-    assert path.stat().st_size < 0.1 * written[1].stat().st_size
-
-
-def test_large_tensors_begin_at_a_page(tmp_path, monkeypatch):
+def test_large_weights_go_into_a_file_beside_each_tensor_at_a_page_and_can_be_mapped(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_files, "EXTERNAL_DATA_BYTES", 1000)
     torch.manual_seed(0)
     encoder = LocationEncoder(kind="sphere", sigmas=(1.0, 8.0), hidden=1024, embed_dim=64)
     path = tmp_path / "location_encoder.onnx"
-    export_onnx("location_encoder", LocationEncoderGraph(encoder), path, {"E": 64})
+    written = export_onnx("location_encoder", LocationEncoderGraph(encoder), path, {"E": 64})
+    assert written == (path, tmp_path / "location_encoder.onnx.data")
+    assert external_data_locations(path) == ("location_encoder.onnx.data",)
+    assert path.stat().st_size < 0.1 * written[1].stat().st_size
     weights = onnx.load(path, load_external_data=False).graph.initializer
     fields = [{entry.key: entry.value for entry in tensor.external_data} for tensor in weights]
     large = [int(field["offset"]) for field in fields if int(field.get("length", 0)) > 1 << 20]

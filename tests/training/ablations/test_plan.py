@@ -8,7 +8,7 @@ from training.ablations.recipe import resolve
 from training.ablations.verdict import paper_values
 from training.baselines.heads import CellsConfig
 from training.checkpoint import identify
-from training.config import load_config
+from training.config_files import load_config
 from vidtag_cli.errors import InputError, UsageError
 
 HASHES = {"features": "f", "locations": "l", "heads": "h"}
@@ -25,7 +25,7 @@ def preset():
 
 
 def recipe(plan, preset, name, seed=0, factor=1.0):
-    (row,) = plan.chosen([name])
+    (row,) = plan.select([name])
     return resolve(row, preset, seed, factor, HASHES)
 
 
@@ -33,7 +33,7 @@ def test_the_plan_has_every_row_that_the_issue_asks_for(plan, preset):
     names = {row.name for row in plan.row}
     wanted = {"clip_only", "dino_only", "both_branches", "tempgeo", "georefiner", "planet", "isns", "geodecoder"}
     assert wanted <= names
-    assert {plan.chosen([name])[0].frames for name in ("frames_4", "frames_8", "tempgeo")} == {4, 8, 0}
+    assert {plan.select([name])[0].frames for name in ("frames_4", "frames_8", "tempgeo")} == {4, 8, 0}
     assert recipe(plan, preset, "tempgeo").config.model.location.kind == "sphere"
     assert recipe(plan, preset, "equal_earth").config.model.location.kind == "equal_earth"
     assert {"test", "antimeridian"} <= set(plan.subsets_of("equal_earth"))
@@ -108,7 +108,7 @@ def test_names_that_are_not_there_are_refused(plan):
     with pytest.raises(UsageError, match="one name"):
         AblationPlan((row, row), ())
     with pytest.raises(UsageError, match="nobody"):
-        plan.chosen(["nobody"])
+        plan.select(["nobody"])
     with pytest.raises(UsageError, match="subset"):
         sets_of("atlantis")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.config import load_config
+from training.config_files import load_config
 from training.features.mix import Candidates, mix_clips
 from vidtag_cli.errors import UsageError
 

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from training.config import LocationTrainingConfig, load_config
+from training.config import LocationTrainingConfig
+from training.config_files import load_config
 from training.flyover.backbones import BranchHeads, draw_views, learning_rate, retrieval_loss, target_shares
 from training.flyover.features import FeatureStore
 from training.flyover.flights import draw_flights

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.config import load_config
+from training.config_files import load_config
 from training.flyover.flights import draw_flights, is_small_island, near_land
 from vidtag_cli.geo.sphere import haversine_km, initial_bearing_deg
 

@@ -6,7 +6,7 @@ from small_training import SmallClips, small_model
 
 from training.calibration.calibrate import locate_clips, open_torch_gallery
 from training.calibration.paths import PathStep
-from training.config import load_config
+from training.config_files import load_config
 from training.flyover.build import flyover_plan
 from training.flyover.evaluate import REGIONS, measure
 from training.flyover.features import FeatureStore

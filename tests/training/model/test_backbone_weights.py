@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from training.config import ClipConfig, DinoConfig, SiglipConfig, load_config
+from training.config import ClipConfig, DinoConfig, SiglipConfig
+from training.config_files import load_config
 from training.model.backbone_weights import load_published
 from training.model.vidtag import build_dual_encoder
 from vidtag_cli.bundle.integrity import sha256_of

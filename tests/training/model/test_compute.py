@@ -2,7 +2,7 @@
 
 import pytest
 
-from training.config import load_config
+from training.config_files import load_config
 from training.model.compute import PAPER_GMACS, compute_report, count_compute
 
 FRAMES = 16

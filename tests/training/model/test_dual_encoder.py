@@ -1,11 +1,11 @@
-"""The dual frame encoder (SPEC 2.2): its size, its normalisation, the order of its halves."""
+"""The dual frame encoder (docs/method.md 2.2): its size, its normalisation, the order of its halves."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from training.config import load_config
+from training.config_files import load_config
 from training.model.backbones import DinoClassToken
 from training.model.dual_encoder import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, DualFrameEncoder
 from training.model.vidtag import build_model

@@ -1,11 +1,11 @@
-"""GeoCLIP's published weights as the start of training (SPEC 2.5)."""
+"""GeoCLIP's published weights as the start of training (docs/method.md 2.5)."""
 
 import math
 
 import pytest
 import torch
 
-from training.config import load_config
+from training.config_files import load_config
 from training.model.dual_encoder import DualFrameEncoder
 from training.model.geoclip_start import start_from_geoclip
 from training.model.vidtag import build_heads

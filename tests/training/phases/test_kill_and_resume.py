@@ -89,6 +89,6 @@ def test_a_signal_asks_once_and_then_ends():
         assert not request.is_made
         os.kill(os.getpid(), signal.SIGINT)
         assert request.is_made
-        with pytest.raises(StoppedError):
+        with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

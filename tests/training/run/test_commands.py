@@ -1,18 +1,20 @@
 """``python -m training train`` from an MSLS tree on disk, and ``benchmark``, at a few pixels."""
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data_trees import write_msls_side
 from small_preset import save_backbones, small_preset
+from told import messages_of
 from typer.testing import CliRunner
 
 from export.__main__ import app as export_app
 from export.bundle import ABOUT_FOLDER
 from training.__main__ import app
-from training.config import load_config
+from training.config_files import load_config
 from training.evaluation.predictions import load_predictions
 from training.run.benchmark import time_phases, timing_report
 from training.run.commands import open_data, parse_data
@@ -99,7 +101,9 @@ def trained(tmp_path_factory, msls):
     """Return a folder with a finished run of the command on MSLS in its true layout."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "tiny.toml").write_text(TINY, "utf-8")
-    invoke(*train_command(folder, msls, *save_backbones(folder)))
+    with messages_of("training") as messages:
+        invoke(*train_command(folder, msls, *save_backbones(folder)))
+    (folder / "last_words.txt").write_text(messages[-1], "utf-8")
     return folder
 
 
@@ -163,11 +167,13 @@ def test_a_gallery_of_the_answers_must_be_allowed(trained, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_export_takes_a_run_as_it_is(trained, tmp_path):
+def test_the_command_that_train_names_makes_a_bundle(trained, tmp_path, monkeypatch):
     """The trained heads and backbones through ONNX, held against torch, and read by the runtime."""
-    out = tmp_path / "streets.vidtag"
-    about = ABOUT_FOLDER / "paper.toml"
-    command = ["bundle", str(trained / "run"), "--out", str(out), "--about", str(about)]
+    python, _, program, *command = shlex.split((trained / "last_words.txt").read_text("utf-8").partition("with: ")[2])
+    assert (python, program) == ("python", "export")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "STATEMENTS.toml").write_bytes((ABOUT_FOLDER / "paper.toml").read_bytes())
+    out = Path("tiny.vidtag")
     result = CliRunner().invoke(export_app, command, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = load_bundle(out)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_preset import small_preset
 
-from training.config import config_json
+from training.config_files import config_json
 from training.model.vidtag import build_model
 from training.run.folder import FinishedRun, RunFolder, read_run, write_run
 from vidtag_cli.bundle.contract import Calibration

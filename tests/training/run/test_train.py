@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 from small_preset import SIZE_PX, save_backbones, small_preset
 
-from training.config import MixConfig, config_from_json, load_config
+from training.config import MixConfig
+from training.config_files import config_from_json, load_config
 from training.features.encode import Encoding
 from training.features.held_out import SplitSamples
 from training.model.vidtag import build_model

@@ -16,6 +16,8 @@ from training.evaluation.predictions import Predictions
 SMALLEST_KM = 1e-3
 """Errors of less than a metre are drawn as one: the axis is logarithmic."""
 
+LABELLED_FROM = 0.005
+
 
 def draw_length_boxes(predictions: Predictions, path: Path, title: str, caution: str = "") -> None:
     """Write a box plot of video errors, one box for each class of length with its number of clips beneath."""
@@ -49,9 +51,6 @@ def _draw_bars(axes: Any, shares: Mapping[str, float], label: str) -> None:
     axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel=label, xlim=(0.0, 110.0))
-
-
-LABELLED_FROM = 0.005
 
 
 def draw_confusion(confusion: Confusion, path: Path, title: str, caution: str = "") -> None:

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from training.config import PRESET_FOLDER, TrainingConfig, config_from_json, config_json, load_config
+from training.config import TrainingConfig
+from training.config_files import PRESET_FOLDER, config_from_json, config_json, load_config
 from vidtag_cli.errors import InputError, UsageError
 from vidtag_cli.strict_values import decode
 
@@ -97,7 +98,7 @@ def test_an_earlier_record_lacks_later_keys():
     del record["mix"], record["phase_one"]["ema_decay"]
     assert config_from_json(json.dumps(record), "config.json") == config
     del record["seed"]
-    with pytest.raises(InputError, match="missing key seed"):
+    with pytest.raises(InputError, match="seed: the key is missing"):
         config_from_json(json.dumps(record), "config.json")
 
 
@@ -110,5 +111,5 @@ def test_a_range_needs_both_its_ends(tmp_path):
     text = (PRESET_FOLDER / "flyover.toml").read_text("utf-8")
     path = tmp_path / "short.toml"
     path.write_text(text.replace("jitter_deg = [0.02, 0.5]", "jitter_deg = [0.02]"), "utf-8")
-    with pytest.raises(InputError, match="jitter_deg: 2 entries"):
+    with pytest.raises(InputError, match="noise.jitter_deg: expected 2 entries"):
         load_config(str(path))
