@@ -41,7 +41,7 @@ def run_app(app: typer.Typer, program: str, arguments: Sequence[str] | None = No
 
 def _log_to_stderr() -> None:
     """Say what is being done, with the time of day: training takes hours, and an export minutes."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", force=True)
     for program in ("training", "export"):
         logging.getLogger(program).setLevel(logging.INFO)
 

@@ -57,7 +57,7 @@ class SiglipConfig:
 class LocationConfig:
     """The location encoder: kind of projection, deviations of the Fourier branches, and the weights it starts from.
 
-    ``start = "geoclip"`` needs ``equal_earth`` at GeoCLIP's widths (SPEC 2.5).
+    ``start = "geoclip"`` needs ``equal_earth`` at GeoCLIP's widths (docs/method.md 2.5).
     """
 
     kind: Literal["equal_earth", "sphere"]
@@ -98,7 +98,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class PhaseConfig:
-    """One run of the loop: Adam, linear warm-up, then StepLR per epoch (SPEC 2.9).
+    """One run of the loop: Adam, linear warm-up, then StepLR per epoch (docs/method.md 2.9).
 
     Its length is given in ``epochs`` over the data, every clip once in each, or in ``steps`` of ``steps_per_epoch``
     with batches drawn freely. ``micro_clips`` is how many clips pass through the networks at once: a smaller number
@@ -140,7 +140,7 @@ class PhaseConfig:
 
 @dataclass(frozen=True, slots=True)
 class NoiseConfig:
-    """Noise on true positions for Phase II, in degrees (SPEC 2.9).
+    """Noise on true positions for Phase II, in degrees (docs/method.md 2.9).
 
     Beyond the paper, ``outlier_share`` is the range of the share of a clip's frames that are somewhere else, and
     ``own_share`` the share of clips whose positions are those that Phase I finds for them.

@@ -1,4 +1,4 @@
-"""The location encoder for engines without float64: phases exact to centimetres in float32 alone (SPEC 2.5).
+"""The location encoder for engines without float64: phases exact to centimetres in float32 alone (docs/method.md 2.5).
 
 TensorRT knows no float64, and in plain float32 a position is off by up to a metre before the encoder has begun: a
 degree of longitude near 180 is stored in steps of 1.5e-5, and a phase of 1,000 turns in steps of 6e-5 turns. Neither

@@ -5,7 +5,7 @@ size with random weights that costs the dual encoder 1.4e-6 of cosine, by ``pyth
 in torch, where every operation rounds. ONNX Runtime's CPU widens between operators and loses 3.1e-7. The islands:
 
 - The location encoder altogether: with half-precision layers its places move by 0.8 m in the median and 9 m at most,
-  where SPEC 2.5 allows 1 m; in float32 by 0.0006 m and 0.011 m. Plain float32 phases would move them by 6 m.
+  where docs/method.md 2.5 allows 1 m; in float32 by 0.0006 m and 0.011 m. Plain float32 phases would move them by 6 m.
 - Normalisation of the picture, position codes and their addition: one operation each, at the edge of the graph.
 - The final L2 normalisation. It gains nothing that can be measured (1.4e-6 either way): it stays because a sum of 1,792
   squares overflows float16 when features have a length of 256, and nobody has promised that real ones do not.

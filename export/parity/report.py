@@ -51,7 +51,9 @@ whether its movement is acceptable only real weights can say, and there are none
 """
 
 LOCATION_MOVED_M = 1.0
-"""For the location encoder in every precision (SPEC 2.5): galleries made by one engine are searched by another."""
+"""For the location encoder in every precision (docs/method.md 2.5): galleries made by one engine are searched by
+another.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def test_the_decoder_alone_needs_no_model(bench: Run) -> None:
         (["--batch", "a"], 2, "whole numbers"),
         (["--decoder", "--random-weights", "paper"], 2, "runs no model"),
         (["--decoder", "--batch", "4", "--fps", "2"], 2, "leave --fps, --batch out"),
-        (["--engine", ""], 2, "unknown engine ''"),
+        (["--engine", ""], 2, "'--engine' is empty"),
         (["--engine", "onnxruntime,"], 2, "unknown engine ''"),
         (["--engine", "onnxruntime,onnxruntime"], 2, "comes twice"),
         (["--random-weights", "paper", "--model", "tiny.vidtag"], 2, "give one of them"),

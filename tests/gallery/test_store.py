@@ -11,6 +11,7 @@ import pytest
 
 from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.errors import ModelError, OutputError
+from vidtag_cli.gallery import store
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.gallery.writing import save_gallery
 from vidtag_cli.geo.grid import equal_area_grid
@@ -186,3 +187,15 @@ def test_embeddings_that_do_not_fit_are_refused(
     with pytest.raises(ModelError, match=message):
         save_gallery(tmp_path / "g", np.array([[1.0, 0.0], [2.0, 0.0]]), blocks, origin, 1.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_removed_while_it_is_read_is_an_error_of_the_gallery(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remove_first(path: Path) -> str:
+        path.unlink()
+        return sha256_of(path)
+
+    monkeypatch.setattr(store, "sha256_of", remove_first)
+    with pytest.raises(ModelError, match="cannot be read: No such file"):
+        open_gallery(gallery.path, ENCODER_SHA256, verify=True)

@@ -160,6 +160,7 @@ def test_the_decoder_gives_what_the_model_wants(session, monkeypatch, shots):
     assert given == {
         "path": VIDEO.path, "size_wh": (FRAME_SIZE_PX, FRAME_SIZE_PX), "sampling_fps": 3.0, "resize": "squash",
         "threads": 2, "mode": "fast", "device": "cuda:1", "block_frames": 7, "find_cuts": shots == "split",
+        "limits": options.limits,
     }  # fmt: skip
 
 

@@ -217,9 +217,9 @@ def test_every_output_says_that_the_input_was_cut_short(session, cut_short, fold
     assert decode["complete"] is False
     assert decode["missing"] and all(words in statement for words in decode["missing"])
     assert decode["media_end_s"] < 9.0 < 12.0 == pytest.approx(decode["promised_end_s"], abs=0.1)
-    assert result.summary()["completeness"] == {
-        key: decode[key] for key in ("complete", "missing", "media_end_s", "promised_end_s", "notes")
-    }
+    completeness = result.summary()["completeness"]
+    assert {"complete", "missing", "media_end_s", "promised_end_s", "notes"} <= completeness.keys()
+    assert {key: decode[key] for key in completeness} == completeness
     for track in tracks:
         assert "incomplete or damaged" in track.read_text(), track.suffix
 

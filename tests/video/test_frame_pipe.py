@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from vidtag_cli.errors import ModelError
 from vidtag_cli.video.decode_command import THUMBNAIL_WH
 from vidtag_cli.video.decoder_log import DecoderLog
 from vidtag_cli.video.frame_pipe import QUEUED_FRAMES, FramePipe
+from vidtag_cli.video.limits import DecodeLimits
 
 SIZE_WH = (4, 2)
 FRAME_BYTES = 4 * 2 * 3
@@ -111,4 +113,16 @@ def test_frames_come_out_though_thumbnails_are_missing(thumbnails: str) -> None:
     pipe = _pipe_with_thumbnails(f"frame(1, 0); frame(2, 1); frame(3, 2); {thumbnails}")
     assert [item[2] for item in (pipe.take() for _ in range(3)) if item] == [0, 0, 0]
     assert pipe.take() is None
+    pipe.close()
+
+
+def test_time_in_which_nobody_takes_frames_is_no_stall() -> None:
+    program = f"for number in range(10**9):\n    report(number)\n    os.write(1, b'x' * {256 * 128 * 3})"
+    argv = [sys.executable, "-S", "-c", PRELUDE + program]
+    limits = DecodeLimits(stall_timeout_s=3.0)
+    pipe = FramePipe(lambda times_fd: [*argv, str(times_fd)], (256, 128), DecoderLog(), limits=limits)
+    assert pipe.take() is not None
+    time.sleep(4.0)
+    for _ in range(2 * QUEUED_FRAMES):
+        assert pipe.take() is not None
     pipe.close()

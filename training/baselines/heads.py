@@ -1,4 +1,4 @@
-"""Heads over cells of the Earth on cached features (SPEC 2.12).
+"""Heads over cells of the Earth on cached features (docs/method.md 2.12).
 
 ``FlatHead`` is PlaNet's classifier, and the paper's CLIP and DINOv2 rows. ``SceneHeads`` are the ISNs of Muller-Budack
 et al. (2018), who train one network for each kind of scene (indoor, urban, natural) over several partitions of the

@@ -1,4 +1,6 @@
-"""Calibration of a model on held-out sequences: posterior scale, radii, paths, when to abstain (SPEC 3.4, 3.5)."""
+"""Calibration of a model on held-out sequences: posterior scale, radii, paths, when to abstain (docs/method.md 3.4,
+3.5).
+"""
 
 from __future__ import annotations
 

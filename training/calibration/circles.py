@@ -1,4 +1,6 @@
-"""Circles around estimates: conformal radii by a number that rises with doubt, and how often they hold (SPEC 3.5)."""
+"""Circles around estimates: conformal radii by a number that rises with doubt, and how often they hold
+(docs/method.md 3.5).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Paths through the places of held-out clips, decoded as the runtime does, and the circles around them (SPEC 3.4)."""
+"""Paths through the places of held-out clips, decoded as the runtime does, and the circles around them
+(docs/method.md 3.4).
+"""
 
 from __future__ import annotations
 

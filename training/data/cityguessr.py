@@ -10,8 +10,8 @@ reproduction that unpacked them) has
 
 with underscores for blanks and videos named <City>_<number>. The positions of the city centres are not part of it:
 give them as ``city_centers.csv`` with the columns city, lat, lon beside labels_list.csv. Every frame of a video has
-its city's centre for truth (SPEC 2.13). A video kept as a file, <City>/<video>.mp4, is read too. ``time_s`` counts
-frames by their numbers, for frames were drawn evenly and at a rate that is not told.
+its city's centre for truth (docs/method.md 2.13). A video kept as a file, <City>/<video>.mp4, is read too. ``time_s``
+counts frames by their numbers, for frames were drawn evenly and at a rate that is not told.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from training.data.ledger import Ledger, ScanReport
 
 MIN_FRAMES = 16
-"""A clip in training has 16 frames (SPEC 2.1), and none is ever repeated to fill it up."""
+"""A clip in training has 16 frames (docs/method.md 2.1), and none is ever repeated to fill it up."""
 
 OfficialSplit = Literal["train", "val", "test"]
 

@@ -11,7 +11,7 @@ from training.data.sample import Sample
 from vidtag_cli.errors import UsageError
 
 HELD_OUT = 0.1
-"""SPEC 2.13: a tenth of each city's sequences."""
+"""docs/method.md 2.13: a tenth of each city's sequences."""
 
 
 @dataclass(frozen=True, slots=True)

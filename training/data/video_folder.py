@@ -16,7 +16,7 @@ from vidtag_cli.errors import InputError, VidtagError
 from vidtag_cli.evaluation.beside import tracks_beside
 from vidtag_cli.evaluation.fix import file_fixes
 from vidtag_cli.evaluation.truth import Truth, nothing_usable_text
-from vidtag_cli.pipeline.time_basis import choose_time_basis
+from vidtag_cli.pipeline.time_basis import at_first_point, choose_time_basis
 from vidtag_cli.positions.position import FAULT_WORDS, Fault
 from vidtag_cli.positions.reading import EMBEDDED_READERS, read_position_file
 
@@ -138,7 +138,7 @@ def _alignment(truth: Truth, times: VideoTimes, name: str, ledger: Ledger) -> Al
     if truth.clock != "utc":
         return Alignment()
     first_s = float(times.media_time_s[0])
-    start = choose_time_basis(times.info, None).start_time_utc
+    start = at_first_point(choose_time_basis(times.info, None), times.info, first_s).start_time_utc
     if start is not None:
         return Alignment(media_zero_utc=start - timedelta(seconds=first_s))
     ledger.note("video", "alignment_assumed", f"{name}: first entry of the track taken to be at the first frame")

@@ -1,4 +1,4 @@
-"""The metrics of SPEC 2.11 over clips, each with its confidence interval."""
+"""The metrics of docs/method.md 2.11 over clips, each with its confidence interval."""
 
 from __future__ import annotations
 

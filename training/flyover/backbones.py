@@ -159,9 +159,9 @@ def retrieval_loss(queries: Tensor, answers: Tensor, shares: Tensor, scale: Tens
 def balance_branches_(encoder: DualFrameEncoder, frames_rgb: Tensor) -> float:
     """Scale the DINOv2 branch so that its outputs are about as long as CLIP's, in place, and return the factor.
 
-    The branches are joined and normalised once (SPEC 2.2), so a branch with short outputs would drown: the first
-    flyover lost its better branch so. The factor is a power of two, which leaves every rounding of the weights as it
-    is. Published backbones are never touched.
+    The branches are joined and normalised once (docs/method.md 2.2), so a branch with short outputs would drown: the
+    first flyover lost its better branch so. The factor is a power of two, which leaves every rounding of the weights as
+    it is. Published backbones are never touched.
     """
     encoder.eval()
     clip, dino = encoder.branches(frames_rgb)

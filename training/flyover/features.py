@@ -1,4 +1,6 @@
-"""Backbone features of synthetic flights, computed once: what flyover's Phases I and II train from (SPEC 5)."""
+"""Backbone features of synthetic flights, computed once: what flyover's Phases I and II train from (docs/method.md
+5).
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A start for a location encoder that has no published weights: places look as the backbones see them (flyover only).
 
-A location encoder that starts from random weights is known to fail (SPEC 2.5), and GeoCLIP's weights fit
+A location encoder that starts from random weights is known to fail (docs/method.md 2.5), and GeoCLIP's weights fit
 ``equal_earth`` at full width only. So it is fitted to the embeddings of frames by the heads of the backbones'
 pre-training: it is the encoder of places that learns the map by heart, from cached features, which is cheap.
 """

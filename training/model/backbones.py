@@ -80,7 +80,7 @@ class DinoClassToken(nn.Module):
         """Replace the position embeddings by their interpolation to ``image_size``, once.
 
         The published weights hold 37 x 37 positions for 518 pixels and interpolate to 16 x 16 on every call with an
-        antialiased resize that TensorRT refuses (SPEC 6). Afterwards only images of this size may be given.
+        antialiased resize that TensorRT refuses (docs/method.md 6). Afterwards only images of this size may be given.
         """
         embeddings = self.backbone.embeddings
         patches = (image_size // embeddings.config.patch_size) ** 2

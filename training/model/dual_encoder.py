@@ -1,4 +1,4 @@
-"""The dual frame encoder (SPEC 2.2): CLIP and DINOv2 side by side, joined and normalised once."""
+"""The dual frame encoder (docs/method.md 2.2): CLIP and DINOv2 side by side, joined and normalised once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GeoCLIP's published weights as the start of the location encoder (SPEC 2.5)."""
+"""GeoCLIP's published weights as the start of the location encoder (docs/method.md 2.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""GeoRefiner (SPEC 2.7): an encoder-decoder that denoises the positions of Phase I in the light of the whole clip."""
+"""GeoRefiner (docs/method.md 2.7): an encoder-decoder that denoises the positions of Phase I in the light of the
+whole clip.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The location encoder (SPEC 2.5): random Fourier features of a point of the globe, one branch a scale, summed."""
+"""The location encoder (docs/method.md 2.5): random Fourier features of a point of the globe, one branch a scale,
+summed.
+"""
 
 from __future__ import annotations
 

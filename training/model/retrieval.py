@@ -1,4 +1,4 @@
-"""Retrieval inside training: embed a gallery once, find the best place of every frame (SPEC 2.6, 2.10)."""
+"""Retrieval inside training: embed a gallery once, find the best place of every frame (docs/method.md 2.6, 2.10)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 _KEEP = ("frequency",)
-"""Random Fourier frequencies stay float32: their phases reach 2 pi 256 x (SPEC 2.5)."""
+"""Random Fourier frequencies stay float32: their phases reach 2 pi 256 x (docs/method.md 2.5)."""
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""TempGeo (SPEC 2.3): full self-attention over the frames of a clip."""
+"""TempGeo (docs/method.md 2.3): full self-attention over the frames of a clip."""
 
 from __future__ import annotations
 

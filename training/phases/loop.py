@@ -27,7 +27,7 @@ already, as one done in parts has, gives a loss without a graph."""
 
 
 def warmup_then_decay(warmup_steps: int, steps_per_epoch: int, decay_per_epoch: float) -> LearningRate:
-    """Return the paper's schedule: linear warm-up, then one factor per epoch (SPEC 2.9)."""
+    """Return the paper's schedule: linear warm-up, then one factor per epoch (docs/method.md 2.9)."""
     return lambda step: min(1.0, (step + 1) / max(1, warmup_steps)) * decay_per_epoch ** (step // steps_per_epoch)
 
 

@@ -1,4 +1,4 @@
-"""The losses of both phases (SPEC 2.8)."""
+"""The losses of both phases (docs/method.md 2.8)."""
 
 from __future__ import annotations
 

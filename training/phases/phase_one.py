@@ -1,4 +1,4 @@
-"""Phase I (SPEC 2.8, 2.9): TempGeo, frame MLP and location encoder learn to retrieve each frame's place."""
+"""Phase I (docs/method.md 2.8, 2.9): TempGeo, frame MLP and location encoder learn to retrieve each frame's place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Phase II (SPEC 2.8, 2.9): GeoRefiner learns to undo the mistakes of Phase I; everything else is frozen."""
+"""Phase II (docs/method.md 2.8, 2.9): GeoRefiner learns to undo the mistakes of Phase I; everything else is frozen."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class RandomClips:
 def time_phases(config: TrainingConfig, device: torch.device, steps: int = 1) -> list[PhaseTiming]:
     """Return the timing of both phases at the batch size of the preset; the first of several steps warms up.
 
-    The backbones take no part: their features are cached (SPEC 2.9).
+    The backbones take no part: their features are cached (docs/method.md 2.9).
     """
     timings = []
     for phase, recipe in (("Phase I", config.phase_one), ("Phase II", config.phase_two)):

@@ -1,4 +1,6 @@
-"""The classification baselines on real data: from a run's cached features to a predictions file (SPEC 2.12)."""
+"""The classification baselines on real data: from a run's cached features to a predictions file (docs/method.md
+2.12).
+"""
 
 from __future__ import annotations
 

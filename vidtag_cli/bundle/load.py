@@ -61,7 +61,7 @@ class ModelBundle:
     """A loaded bundle. ``sha256`` is that of ``bundle.json`` and so pins every file of the model.
 
     ``graphs`` holds the first file of every graph, ``variants`` the others; :meth:`graphs_for` chooses among them. A
-    gallery belongs to the SHA-256 of the first location encoder: all of them agree to a metre (SPEC 2.5).
+    gallery belongs to the SHA-256 of the first location encoder: all of them agree to a metre (docs/method.md 2.5).
     """
 
     path: Path

@@ -1,4 +1,5 @@
-"""How far predictions are from the truth, per frame and per video (SPEC 2.11, paper section 4.3 and appendix E.1).
+"""How far predictions are from the truth, per frame and per video (docs/method.md 2.11, paper section 4.3 and appendix
+E.1).
 
 Coordinates are (N, 2) degrees of latitude, longitude. A row of NaN in the predictions is an abstention: it never
 counts as within any distance, it stays in the count, and the median and mean of the located frames are given beside

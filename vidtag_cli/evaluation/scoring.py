@@ -1,4 +1,4 @@
-"""Located videos against their true tracks: the metrics of SPEC 2.11."""
+"""Located videos against their true tracks: the metrics of docs/method.md 2.11."""
 
 from __future__ import annotations
 

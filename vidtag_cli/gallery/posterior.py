@@ -1,4 +1,5 @@
-"""The posterior over the whole gallery: how likely each place is, weighted by the area it stands for (SPEC 3.5).
+"""The posterior over the whole gallery: how likely each place is, weighted by the area it stands for (docs/method.md
+3.5).
 
 A point g with cosine c_g stands for an area A_g. Its mass is p_g = A_g exp(s c_g) / Z with Z the sum over all points
 and s the model's logit scale. Dividing by the sum over the k places returned instead would call any single place

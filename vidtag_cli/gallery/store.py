@@ -1,5 +1,5 @@
-"""A gallery on disk: points of the globe with their embeddings, and the note that says how they were made (SPEC
-4.5).
+"""A gallery on disk: points of the globe with their embeddings, and the note that says how they were made
+(docs/method.md 4.5).
 """
 
 from __future__ import annotations
@@ -147,9 +147,13 @@ def _check_files(folder: Path, contract: GalleryContract, verify: bool) -> None:
         file = inside_path(folder, name)
         if not file.is_file():
             raise ModelError(f"{folder}: {name} is missing: copy the gallery again or rebuild it")
-        if file.stat().st_size != record.bytes:
-            raise ModelError(f"{folder}: {name} has {file.stat().st_size} bytes instead of {record.bytes}: rebuild it")
-        if verify and sha256_of(file) != record.sha256:
+        try:
+            size_bytes, sha256 = file.stat().st_size, sha256_of(file) if verify else record.sha256
+        except OSError as error:  # also when it is removed in this moment
+            raise ModelError(f"{folder}: {name} cannot be read: {error.strerror or error}: rebuild it") from error
+        if size_bytes != record.bytes:
+            raise ModelError(f"{folder}: {name} has {size_bytes} bytes instead of {record.bytes}: rebuild it")
+        if sha256 != record.sha256:
             raise ModelError(f"{folder}: {name} is not the file that was written (SHA-256 differs): rebuild it")
     missing = {COORDINATES_FILE, EMBEDDINGS_FILE} - contract.files.keys()
     if missing:

@@ -1,4 +1,6 @@
-"""The algorithm on one screen (SPEC 2.10): frames, features, shots, windows, two searches, an estimate a frame."""
+"""The algorithm on one screen (docs/method.md 2.10): frames, features, shots, windows, two searches, an estimate a
+frame.
+"""
 
 from __future__ import annotations
 

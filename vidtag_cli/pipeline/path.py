@@ -1,4 +1,6 @@
-"""One plausible path through the places of a track (SPEC 3.4): Viterbi over gallery points, with a limit on speed."""
+"""One plausible path through the places of a track (docs/method.md 3.4): Viterbi over gallery points, with a limit
+on speed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evidence record of a run: what was read, what was done with which model, what came out (FORMATS 3.3)."""
+"""The evidence record of a run: what was read, what was done with which model, what came out (docs/formats.md 3.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where absolute time comes from, if from anywhere (FORMATS 1.5)."""
+"""Where absolute time comes from, if from anywhere (docs/formats.md 1.5)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def choose_time_basis(video: VideoInfo, start_time: datetime | None) -> TimeBasi
 
     A creation date of a year that no video has is passed over as if it were not there.
 
-    ``creation_time`` is never used: in practice many cameras write local time there (FORMATS 1.5).
+    ``creation_time`` is never used: in practice many cameras write local time there (docs/formats.md 1.5).
     """
     if start_time is not None:
         return TimeBasis("user", start_time, "the first analysed frame is at the given time")

@@ -1,4 +1,4 @@
-"""From embeddings to estimates: candidates, radii, confidence, and the decision to say nothing (SPEC 3.5)."""
+"""From embeddings to estimates: candidates, radii, confidence, and the decision to say nothing (docs/method.md 3.5)."""
 
 from __future__ import annotations
 

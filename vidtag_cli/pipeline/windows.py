@@ -1,4 +1,5 @@
-"""Overlapping windows over a stream of frames (SPEC 3.3): any length, bounded memory, no seam where windows meet.
+"""Overlapping windows over a stream of frames (docs/method.md 3.3): any length, bounded memory, no seam where windows
+meet.
 
 The facts of a frame travel with its features, through shots and windows to the batches that are searched.
 """

@@ -1,4 +1,4 @@
-"""Cuts of an edited video (SPEC 3.3), from how much every decoded frame differs from the one before."""
+"""Cuts of an edited video (docs/method.md 3.3), from how much every decoded frame differs from the one before."""
 
 from __future__ import annotations
 

@@ -105,10 +105,14 @@ def is_stream(path: str | Path) -> bool:
 def write_stream(path: str | Path, content: Content) -> None:
     """Write to a path that ``is_stream``; raises OutputError, and BrokenPipeError when the reader is gone."""
     if str(path) == STDOUT:
-        with explained("standard output"):
+        try:
             sys.stdout.flush()
             _write_content(sys.stdout.buffer, content)
             sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # it has no folder whose disk could be named
+            raise OutputError(f"standard output cannot be written: {error.strerror or error}") from error
         return
     descriptor = _descriptor(path)
     with explained(path):

@@ -16,7 +16,7 @@ from training.model.location_encoder import PROJECTIONS, LocationEncoder
 from vidtag_cli.bundle.float_parts import parts_of
 
 ALLOWED_M = 1.0
-"""SPEC 2.5, in every precision and whatever a compiler does."""
+"""docs/method.md 2.5, in every precision and whatever a compiler does."""
 
 EXPECTED_M = 0.05
 """What float32 layers alone move, away from the poles."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from synthetic_video import write_video
 from training.data.video_folder import VideoFolder
 from training.data.video_samples import VideoSampling
 from vidtag_cli.errors import InputError
+from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 FINE_DEG = 1e-9
 
@@ -160,3 +162,42 @@ def test_two_scans_are_equal(clip: Path, tmp_path: Path) -> None:
     one, other = VideoFolder(tmp_path / "one").scan(), VideoFolder(tmp_path / "other").scan()
     assert [each.key for each in one.samples] == [each.key for each in other.samples]
     assert one.report.as_json() == other.report.as_json()
+
+
+@pytest.mark.parametrize(("offset_s", "first_row"), [(0, 5), (3, 8)])
+def test_a_dated_start_is_that_of_the_file_and_not_of_a_late_picture(
+    clip: Path, tmp_path: Path, offset_s: int, first_row: int
+) -> None:
+    """As in ``vidtag eval``: the track begins 5 s before the file does, the picture perhaps later than its sound."""
+    sound = ["-f", "lavfi", "-i", "anullsrc=r=8000:d=20"]
+    tags = ["-movflags", "use_metadata_tags", "-metadata", "com.apple.quicktime.creationdate=2024-05-17T09:30:05+0000"]
+    command = [str(find_ffmpeg().path), "-nostdin", "-loglevel", "error", "-itsoffset", str(offset_s)]
+    command += ["-i", f"file:{clip}", *sound, "-map", "0:v", "-map", "1:a", "-c:v", "copy", "-c:a", "aac", *tags]
+    subprocess.run([*command, f"file:{tmp_path / 'dated.mov'}"], check=True)
+    write_gpx(tmp_path / "dated.gpx", range(40))
+    result = VideoFolder(tmp_path).scan()
+    assert notes(result.report) == {}
+    (sample,) = result.samples
+    assert sample.latlon_deg[0, 0] == pytest.approx(10.0 + first_row * 1e-4, abs=1e-6)
+
+
+def test_an_estimate_beside_a_video_is_no_label(clip: Path, tmp_path: Path) -> None:
+    place(clip, tmp_path / "a.mp4")
+    write_csv(tmp_path / "a.csv", range(20))
+    (tmp_path / "a.gpx").write_text('<gpx creator="vidtag 0.1.0"><wpt lat="1" lon="2"/></gpx>')
+    place(clip, tmp_path / "b.mp4", b"b")
+    (tmp_path / "b.csv").write_text("offset_s,lat,lon,radius95_m\n0,1,2,3\n")
+    result = VideoFolder(tmp_path).scan()
+    assert [sample.key for sample in result.samples] == ["videos/a.mp4"]
+    assert notes(result.report)["video", "own_output"] == 2
+    assert losses(result.report)["video", "track_missing"] == 1
+
+
+def test_labels_are_not_interpolated_across_segments(clip: Path, tmp_path: Path) -> None:
+    place(clip, tmp_path / "a.mp4")
+    text = write_gpx(tmp_path / "a.gpx", range(20)).read_text()
+    begin = text.index("<trkpt", text.index("09:30:16"))
+    rest = text[begin:].replace("09:30:17", "09:30:18.5", 1)
+    (tmp_path / "a.gpx").write_text(f"{text[:begin]}</trkseg><trkseg>{rest[rest.index('<trkpt', 1) :]}")
+    result = VideoFolder(tmp_path).scan()
+    assert losses(result.report)["frame", "gps_gap"] >= 1

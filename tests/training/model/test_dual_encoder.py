@@ -1,4 +1,4 @@
-"""The dual frame encoder (SPEC 2.2): its size, its normalisation, the order of its halves."""
+"""The dual frame encoder (docs/method.md 2.2): its size, its normalisation, the order of its halves."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The frame MLP (SPEC 2.4): linear layers with Mish between them and nothing behind the last but the norm."""
+"""The frame MLP (docs/method.md 2.4): linear layers with Mish between them and nothing behind the last but the norm."""
 
 import torch
 from torch.nn import functional

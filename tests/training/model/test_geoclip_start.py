@@ -1,4 +1,4 @@
-"""GeoCLIP's published weights as the start of training (SPEC 2.5)."""
+"""GeoCLIP's published weights as the start of training (docs/method.md 2.5)."""
 
 import math
 

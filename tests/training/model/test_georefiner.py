@@ -1,4 +1,4 @@
-"""GeoRefiner (SPEC 2.7): frames look at the whole clip on both sides."""
+"""GeoRefiner (docs/method.md 2.7): frames look at the whole clip on both sides."""
 
 import pytest
 import torch

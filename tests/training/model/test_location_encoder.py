@@ -1,4 +1,6 @@
-"""The location encoder (SPEC 2.5) against GeoCLIP's published one, and what happens at the antimeridian (SPEC 3.1)."""
+"""The location encoder (docs/method.md 2.5) against GeoCLIP's published one, and what happens at the antimeridian
+(docs/method.md 3.1).
+"""
 
 import copy
 
@@ -10,7 +12,7 @@ from training.model.location_encoder import LocationEncoder, equal_earth, geocli
 
 GEOCLIP_SIGMAS = (1.0, 16.0, 256.0)
 GEOCLIP_AGREEMENT = 1e-5
-"""SPEC 2.5."""
+"""docs/method.md 2.5."""
 
 PROJECTION_AGREEMENT = 1e-6
 """GeoCLIP takes the square root of 3 in float32: an error of 1e-8 of coordinates near 1."""

@@ -1,4 +1,4 @@
-"""TempGeo (SPEC 2.3): the sizes that the paper's Table 8 pins, and positions that no clip length leaves."""
+"""TempGeo (docs/method.md 2.3): the sizes that the paper's Table 8 pins, and positions that no clip length leaves."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ TABLE_8 = {
     (1024, 1024, 768, 768): (57_991_168, 57.99, 58.0),
 }
 """Hidden widths of the frame MLP -> trainable parameters of Phase I, added up by hand: TempGeo 43,886,080, location
-encoder 9,447,936, the rest is the MLP; then millions as in SPEC 2.3 and as the paper prints them."""
+encoder 9,447,936, the rest is the MLP; then millions as in docs/method.md 2.3 and as the paper prints them."""
 
 PAPER_ROUNDING_M = 0.06
 """The paper prints one digit, and 56.35 as 56.3."""

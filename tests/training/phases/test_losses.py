@@ -1,4 +1,4 @@
-"""The losses (SPEC 2.8) against slow formulations, one number at a time, in float64."""
+"""The losses (docs/method.md 2.8) against slow formulations, one number at a time, in float64."""
 
 import math
 

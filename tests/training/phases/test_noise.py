@@ -1,4 +1,4 @@
-"""The noise model of Phase II (SPEC 2.9): its shares and moments, and that nothing leaves the sphere."""
+"""The noise model of Phase II (docs/method.md 2.9): its shares and moments, and that nothing leaves the sphere."""
 
 import math
 
