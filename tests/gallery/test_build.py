@@ -16,6 +16,7 @@ from vidtag_cli.files import exclusive_lock
 from vidtag_cli.gallery import build as build_module
 from vidtag_cli.gallery.build import (
     cached_gallery,
+    canonical_latlon,
     embed_coordinates,
     first_of_duplicates,
     near_antimeridian,
@@ -48,6 +49,16 @@ Embed = Callable[[np.ndarray], np.ndarray]
 )
 def test_duplicates_are_judged_on_the_sphere(a: tuple[float, float], b: tuple[float, float], same: bool) -> None:
     assert first_of_duplicates(np.array([a, b])).tolist() == ([0] if same else [0, 1])
+
+
+def test_what_is_in_range_stays_as_it_is_to_the_last_bit() -> None:
+    positions = np.random.default_rng(4).uniform([-89.0, -180.0], [89.0, 180.0], (1000, 2))
+    np.testing.assert_array_equal(canonical_latlon(positions), positions)
+    assert canonical_latlon(np.array([[1.0, 180.0], [2.0, 190.0], [3.0, -540.0]])).tolist() == [
+        [1.0, -180.0],
+        [2.0, -170.0],
+        [3.0, -180.0],
+    ]
 
 
 def test_the_first_of_duplicates_stays_in_order() -> None:

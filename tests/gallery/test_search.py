@@ -46,7 +46,10 @@ def memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def gallery(build: Callable[..., Gallery], embed_plane: Embed) -> Gallery:
-    return build(equal_area_grid(500.0), embed_plane, wraps=False, cell_area_km2=500.0**2)
+    """Places all over the Earth; 24 of them lie so near 180 degrees that they have two longitudes."""
+    lat_deg = np.linspace(-80.0, 80.0, 24)
+    seam = np.stack([lat_deg, np.where(np.arange(24) % 2, 179.9, -179.9)], axis=-1)
+    return build(np.concatenate([seam, equal_area_grid(500.0)]), embed_plane, wraps=False, cell_area_km2=500.0**2)
 
 
 @pytest.fixture
@@ -292,3 +295,26 @@ def test_candidates_do_not_pile_up(gallery: Gallery, queries: np.ndarray) -> Non
         assert sum(map(len, top._points[0])) <= 35
         assert start < 30 or top.bound[0] >= rising[start - 25]
     np.testing.assert_array_equal(top.points(0)[-10:], np.arange(4990, 5000))
+
+
+def test_rows_and_points_name_each_other(gallery: Gallery) -> None:
+    assert len(gallery.alias_of) >= 24
+    rows = np.arange(len(gallery.embeddings))
+    owner = np.concatenate([np.arange(gallery.points), gallery.alias_of])
+    np.testing.assert_array_equal(search.point_of_row(gallery, rows), owner)
+    for points in (gallery.alias_of, gallery.alias_of[:1], np.setdiff1d(rows[: gallery.points], gallery.alias_of)):
+        np.testing.assert_array_equal(search.rows_of_points(gallery, points), np.flatnonzero(np.isin(owner, points)))
+
+
+@pytest.mark.parametrize("rows", [None, 70])
+def test_the_blocks_of_scores_are_all_scores(memory: str, gallery: Gallery, queries: np.ndarray, rows) -> None:
+    blocks = list(search.score_blocks(gallery, queries, rows))
+    assert [start for start, _ in blocks] == list(np.cumsum([0, *(scores.shape[1] for _, scores in blocks[:-1])]))
+    scores = np.concatenate([scores for _, scores in blocks], axis=1)
+    np.testing.assert_allclose(scores, every_score(gallery, queries), atol=SCORE_TOLERANCE)
+
+
+def test_no_mass_is_more_than_all(gallery: Gallery, queries: np.ndarray) -> None:
+    scores, indices = search_gallery(gallery, queries[:1], 1)
+    log_z = summarize_posterior(gallery, queries[:1], SCALE).log_partition
+    assert point_mass(gallery, scores, indices, SCALE, log_z - 20.0).tolist() == [[1.0]]
