@@ -104,6 +104,27 @@ def test_ties_come_in_order_of_index(memory: str, build: Callable[..., Gallery],
     assert indices[0].tolist() == [1 + 3 * i for i in range(k)]
 
 
+def test_a_row_that_the_first_pass_rounded_away_is_fetched(gallery: Gallery, queries: np.ndarray, monkeypatch) -> None:
+    """The first pass adds up in another order: a better row may stand just below the last that it gives."""
+    expected, best = search_gallery(gallery, queries, 1)
+    fetch_rows, passes = search._fetch_rows, []
+
+    def rounded(gallery: Gallery, queries: np.ndarray, fetch: int) -> tuple[np.ndarray, np.ndarray]:
+        passes.append(fetch)
+        rows, lowest = fetch_rows(gallery, queries, fetch)
+        if len(passes) > 1:
+            return rows, lowest
+        without_best = np.stack([row[row != point][: fetch - 1] for row, point in zip(rows, best[:, 0], strict=True)])
+        last = search.best_points(gallery, queries, without_best, 1)[0][:, -1]
+        return without_best, last - np.float32(search.TIE_MARGIN / 2)
+
+    monkeypatch.setattr(search, "_fetch_rows", rounded)
+    scores, indices = search_gallery(gallery, queries, 1)
+    assert len(passes) > 1
+    np.testing.assert_array_equal(indices, best)
+    np.testing.assert_array_equal(scores, expected)
+
+
 def test_a_point_at_the_seam_is_found_from_both_sides_and_once(
     memory: str, build: Callable[..., Gallery], embed_plane: Embed
 ) -> None:
