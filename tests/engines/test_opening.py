@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -18,6 +19,14 @@ from vidtag_cli.errors import ModelError, UsageError
 def graph(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
     return load_bundle(write_tiny_bundle(tmp_path)).graphs["tempgeo"]
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "tensorrt_rtx"])
+def test_a_graph_below_a_name_that_is_no_utf8_is_said_before_a_library_meets_it(tmp_path, name):
+    folder = tmp_path / os.fsdecode(b"case \xff")
+    folder.mkdir()
+    with pytest.raises(ModelError, match="not UTF-8: rename"):
+        open_engine(load_bundle(write_tiny_bundle(folder)).graphs["tempgeo"], name, "cpu")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from vidtag_cli import video
 from vidtag_cli.errors import ModelError
 from vidtag_cli.pipeline.prefetch import run_ahead
 from vidtag_cli.video.decode import Frame, VideoDecoder
@@ -176,3 +178,24 @@ def _group_of(pid: int) -> int | None:
         return os.getpgid(pid) if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE else None
     except (ProcessLookupError, psutil.NoSuchProcess):
         return None
+
+
+@pytest.mark.parametrize(("allowed_gib", "expected_gib"), [((2, 3), 2), ((2, 2), 2), ((8, 8), 4), (None, 4)])
+def test_a_guard_takes_no_more_memory_than_it_may_have(allowed_gib: tuple[int, int] | None, expected_gib: int) -> None:
+    """``--max-pixels`` sets the limit of ffmpeg; ``ulimit -v`` may have set a lower one, which cannot be raised."""
+
+    def limit() -> None:
+        if allowed_gib is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (allowed_gib[0] << 30, allowed_gib[1] << 30))
+
+    guard = Path(video.__file__).with_name("guard.py")
+    lifeline, held = os.pipe()
+    try:
+        command = [sys.executable, "-I", "-S", str(guard), str(lifeline), str(4 << 30), "/bin/sh", "-c", "ulimit -v"]
+        done = subprocess.run(
+            command, pass_fds=[lifeline], preexec_fn=limit, capture_output=True, text=True, check=True
+        )
+    finally:
+        os.close(lifeline)
+        os.close(held)
+    assert int(done.stdout) == expected_gib << 20  # in KiB

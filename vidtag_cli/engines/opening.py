@@ -68,11 +68,22 @@ def open_engine(
     instead.
     """
     check_engine(name)
+    _check_name_is_text(graph)
     device = device or default_device(name)
     if name in ("onnxruntime", "onnxruntime_tensorrt"):
         with_tensorrt = name == "onnxruntime_tensorrt"
         return OnnxRuntimeEngine(graph, device, threads, with_tensorrt=with_tensorrt, window_frames=window_frames)
     return TensorRtEngine(graph, name, device, threads=threads, window_frames=window_frames, observer=observer)
+
+
+def _check_name_is_text(graph: ModelGraph) -> None:
+    """Raise ModelError for a file below a name that is no UTF-8: the libraries of the engines take text alone."""
+    try:
+        str(graph.path).encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"{graph.path}: engines open no file below a folder whose name is not UTF-8: rename that folder"
+        ) from error
 
 
 def available_engines() -> tuple[EngineStatus, ...]:

@@ -30,7 +30,7 @@ def watch(lifeline_fd: int, memory_bytes: int, command: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)  # it only has to wake the select below
     signal.set_wakeup_fd(child_ended_fd)
     if memory_bytes:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+        limit_memory(memory_bytes)
     try:
         # Python ignores SIGPIPE, and what is ignored stays so in a program that is started.
         pid = os.posix_spawn(command[0], command, os.environ, setsigdef=[signal.SIGPIPE, signal.SIGXFSZ])
@@ -49,6 +49,13 @@ def watch(lifeline_fd: int, memory_bytes: int, command: list[str]) -> int:
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
+
+
+def limit_memory(memory_bytes: int) -> None:
+    """Limit the address space of this process and its children, unless it may have less already."""
+    allowed = [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    least = min([memory_bytes, *allowed])
+    resource.setrlimit(resource.RLIMIT_AS, (least, least))
 
 
 def end_as(status: int) -> None:
