@@ -8,11 +8,13 @@ from shared_results import made_once
 from torch import nn
 
 from export.bundle import TrainedModel, read_about, write_bundle
+from export.parity.report import ParityReport
 from training.config_files import load_config
 from training.model.rounding import round_weights_
 from training.model.vidtag import build_model
 from training.run.folder import FinishedRun
 from vidtag_cli.bundle.contract import Calibration
+from vidtag_cli.bundle.load import load_bundle
 
 CALIBRATION = Calibration(
     {"posterior_scale": 20.0}, {"levels": [0.5, 0.95]}, "made up for a test", {"coverage95": 0.95}
@@ -74,6 +76,7 @@ def flyover_export(flyover_run, tmp_path_factory):
     source = TrainedModel(flyover_run, read_about("flyover"), precisions=("fp32", "fp16"), for_tensorrt=True)
 
     def write(folder):
-        return write_bundle(source, folder / "flyover.vidtag", force=False)
+        return write_bundle(source, folder / "flyover.vidtag", force=False)[1]
 
-    return made_once(tmp_path_factory, "flyover-export", write)
+    folder, reports = made_once(tmp_path_factory, "flyover-export", tuple[ParityReport, ...], write)
+    return load_bundle(folder / "flyover.vidtag"), reports

@@ -37,10 +37,10 @@ def made(tmp_path_factory):
         arguments = ["random:paper4:3", "--out", str(folder / "paper.vidtag"), "--parity-frames", "4"]
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(RANDOM_MODELS, "paper4", LAYERS)
-            return CliRunner().invoke(app, arguments, catch_exceptions=False).output, folder / "paper.vidtag"
+            return CliRunner().invoke(app, arguments, catch_exceptions=False).output
 
-    output, path = made_once(tmp_path_factory, "paper-export", export)
-    return load_bundle(path), output
+    folder, output = made_once(tmp_path_factory, "paper-export", str, export)
+    return load_bundle(folder / "paper.vidtag"), output
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from export.geoclip.bundle import PublicWeights
 from export.geoclip.release import merge_repeats, read_release, read_rows
 from export.geoclip.tower import read_clip_tower, tower_state
 from export.parity.cases import synthetic_frames
+from export.parity.report import ParityReport
 from export.studies.geoclip_comparison import (
     PLACES,
     Agreement,
@@ -25,6 +26,7 @@ from export.studies.geoclip_comparison import (
     package_embeddings,
     session_places,
 )
+from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.errors import InputError, OutputError
 from vidtag_cli.pipeline.session import open_session
 
@@ -82,6 +84,12 @@ def release(rows):
     return dataclasses.replace(read_release(), gallery_latlon_deg=merge_repeats(rows))
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    reports: tuple[ParityReport, ...]
+    messages: tuple[str, ...]
+
+
 @pytest.fixture(scope="module")
 def made(clip_folder, release, tmp_path_factory):
     """Return the bundle, its reports and what the export said."""
@@ -89,9 +97,11 @@ def made(clip_folder, release, tmp_path_factory):
 
     def write(folder):
         with messages_of("export") as messages:
-            return *write_bundle(source, folder / "small.vidtag", force=False), messages
+            _, reports = write_bundle(source, folder / "small.vidtag", force=False)
+        return Made(reports, tuple(messages))
 
-    return made_once(tmp_path_factory, "geoclip-export", write)
+    folder, result = made_once(tmp_path_factory, "geoclip-export", Made, write)
+    return load_bundle(folder / "small.vidtag"), result.reports, result.messages
 
 
 @pytest.fixture(scope="module")
