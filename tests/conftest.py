@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = [str(report.longrepr) for report in terminalreporter.getreports("skipped")]
     count = sum(ABSENT in reason for reason in reasons)
     terminalreporter.write_line(f"{count} tests skipped for want of real clips (tests/media/ORIGIN.md)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_processor_for_each_worker() -> Iterator[None]:
+    """Sessions take a thread for each processor, and torch of the same process with them: in workers side by side
+    (pytest-xdist) those wait for each other, and spin meanwhile.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
+            patch.setattr(os, "sched_getaffinity", lambda process: {0})
+        yield
 
 
 @pytest.fixture(scope="session")
