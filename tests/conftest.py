@@ -50,7 +50,8 @@ def flyover_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = folder / "flyover-cache"
     with exclusive_lock(folder / "flyover-cache.lock", on_wait=lambda: None):
         if not cache.is_dir():
-            command = [sys.executable, "-m", "vidtag_cli", "demo", "--out-dir", str(folder / "flyover-demo")]
+            demo = ["demo", "--threads", "1", "--out-dir", str(folder / "flyover-demo")]  # other tests run meanwhile
+            command = [sys.executable, "-m", "vidtag_cli", *demo]
             environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
             subprocess.run(command, env=environment, check=True, capture_output=True)
     return cache

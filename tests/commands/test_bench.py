@@ -40,7 +40,7 @@ def bench(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 def test_a_sweep_is_saved_and_compared(bench: Run, folder: Path) -> None:
-    work = ("clip.mp4", "--model", "tiny.vidtag", "--rounds", "1", "--batch", "1,4")
+    work = ("clip.mp4", "--model", "tiny.vidtag", "--rounds", "1", "--batch", "1,4", "--threads", "1")
     saved = subprocess.run(
         [sys.executable, "-m", "vidtag_cli", "bench", *work, "--json"], cwd=folder, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
