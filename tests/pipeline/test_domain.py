@@ -67,6 +67,9 @@ SQUARE = np.eye(FEATURE_DIM, dtype=np.float32)
     ({"whitening": 0.0 * SQUARE}, "a direction without width"),
     ({"whitening": SQUARE * (np.arange(FEATURE_DIM) > 0)}, "a direction without width"),
     ({"whitening": SQUARE * (np.arange(FEATURE_DIM) > 0)[:, None]}, "a direction without width"),
+    ({"whitening": (SQUARE + 1) * (np.arange(FEATURE_DIM) > 0).astype(np.float32)}, "a direction without width"),
+    ({"whitening": (SQUARE + 1) * (np.arange(FEATURE_DIM) > 0).astype(np.float32)[:, None]},
+     "a direction without width"),
     ({"whitening": SQUARE[1:]}, "(whitening|mean): "),
     ({"mean": np.zeros(3, np.float32)}, "(whitening|mean): "),
 ])  # fmt: skip
