@@ -180,7 +180,7 @@ def test_the_ends_of_the_range_of_a_number_belong_to_it(name, most):
     tables = {TABLES[1]: [1.0], TABLES[2]: [1.0]}
     for number in (1e-9, most):
         assert getattr(read_rule(in_memory(tables, **{name: number})), name) == number
-    for number in (0.9e-9, 1.1 * most):
+    for number in (0.9e-9, 1.00001 * most):
         with pytest.raises(ModelError, match=f"calibration.parameters.{name}: expected a number from 1e-09 to"):
             read_rule(in_memory(tables, **{name: number}))
 
