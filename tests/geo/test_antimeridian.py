@@ -184,6 +184,7 @@ def test_bounding_boxes_at_the_seam_and_the_pole() -> None:
     assert bounding_box(np.array([[-20.0, 177.0], [-16.0, -178.0]])) == (177.0, -20.0, -178.0, -16.0)
     assert bounding_box(np.array([[0.0, 180.0]])) == (-180.0, 0.0, -180.0, 0.0)
     assert bounding_box(np.array([[90.0, 12.0], [80.0, 170.0], [85.0, 175.0]])) == (170.0, 80.0, 175.0, 90.0)
+    assert bounding_box(np.array([[90.0, 12.0], [90.0, 50.0]])) == (12.0, 90.0, 12.0, 90.0)
     with pytest.raises(ValueError, match="no positions"):
         bounding_box(np.zeros((0, 2)))
 
