@@ -68,7 +68,7 @@ def table_rows() -> Mapping[str, Row]:
     footprints = {f"footprint_{km}_km": Row(_drawn(footprint_km=(km, km))) for km in (300, 450, 900, 1300)}
     spacings = {f"spacing_{km}_km": Row(_drawn(step_km=(km, km))) for km in (1, 5, 100)}
     cameras = {
-        "hovering": Row(_drawn(step_km=(0.0, 0.0), turn_deg_per_frame=0.0)),
+        "hovering": Row(_drawn(step_km=(1e-3, 1e-3), turn_deg_per_frame=0.0)),
         "poles": Row(_drawn(over_land=False, latitude_deg=(75.0, 90.0))),
         "sea": Row(_over_the_sea),
         "other_picture": Row(other_picture=True),
