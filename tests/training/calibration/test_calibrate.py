@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 from small_training import small_model
 
-from training.calibration.calibrate import (
-    CLIPS_PER_BIN,
-    CalibrationPlan,
-    calibrate_on_clips,
-    locate_clips,
-    open_torch_gallery,
-)
-from training.calibration.circles import conformal_quantile, radius_tables
-from training.calibration.paths import PathStep
+from training.calibration.calibrate import calibrate_on_clips, locate_clips, open_torch_gallery
 from training.features.clips import ClipBatch
+from vidtag_cli.calibration.circles import conformal_quantile, radius_tables
+from vidtag_cli.calibration.fit import CLIPS_PER_BIN, CalibrationPlan
+from vidtag_cli.calibration.paths import PathStep
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import TABLES, UncalibratedRule, UncertaintyRule, read_rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration.circles import conformal_quantile, measure_circles, radius_tables
+from vidtag_cli.calibration.circles import conformal_quantile, measure_circles, radius_tables
 
 NAMES = ("edges", "half", "most")
 
