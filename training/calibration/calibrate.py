@@ -13,7 +13,8 @@ import torch
 from training.features.clips import Clips, branch_features
 from training.model.vidtag import VidTag
 from vidtag_cli.bundle.contract import Calibration
-from vidtag_cli.calibration.fit import CLIPS_PER_BIN, CalibrationPlan, fit_calibration
+from vidtag_cli.calibration.circles import CLIPS_PER_BIN
+from vidtag_cli.calibration.fit import CalibrationPlan, fit_calibration
 from vidtag_cli.calibration.known_frames import KnownFrames, SearchedPlaces
 from vidtag_cli.calibration.statement import uncalibrated_statement
 from vidtag_cli.gallery.build import build_gallery
@@ -126,6 +127,7 @@ def known_frames(
         disagreement_km=np.concatenate([window_disagreement_km(clip) for clip in located.phase_one_latlon_deg]),
         domain_distance=distance.repeat(frames),
         truth_latlon_deg=clips.latlon_deg.reshape(-1, 2),
+        is_usable=np.ones(count * frames, bool),
     )
 
 

@@ -42,8 +42,9 @@ class KnownFrames:
 
     ``clip`` (N,) int64 counts clips from 0, ``shot`` (N,) int64 the shots of all clips, ``media_time_s`` (N,) rises
     within a clip. ``first_embedding`` and ``embedding`` (N, E) float32 are unit vectors: those of the search that paths
-    start from, and the final ones. ``disagreement_km`` (N,) and ``domain_distance`` (N,) are as the runtime has them;
-    ``truth_latlon_deg`` (N, 2) are the true places.
+    start from, and the final ones. ``disagreement_km`` and ``domain_distance`` (N,) are as the runtime has them;
+    ``truth_latlon_deg`` (N, 2) are the true places. ``is_usable`` (N,) says that the picture is not blank and that the
+    model had an answer.
     """
 
     clip: np.ndarray
@@ -54,6 +55,7 @@ class KnownFrames:
     disagreement_km: np.ndarray
     domain_distance: np.ndarray
     truth_latlon_deg: np.ndarray
+    is_usable: np.ndarray
 
     @property
     def clips(self) -> int:

@@ -53,7 +53,7 @@ def fit_paths(
     numbers = {
         "path_max_speed_km_h": step.max_speed_km_h, "path_doubt_km": step.doubt_km, "path_posterior_scale": scale,
     }  # fmt: skip
-    return numbers, radius_tables(PATH_TABLES, doubt, errors_km, is_kept & (doubt <= MAX_PATH_DOUBT), bins)
+    return numbers, radius_tables(PATH_TABLES, doubt, errors_km, frames.clip, is_kept & (doubt <= MAX_PATH_DOUBT), bins)
 
 
 def decode_paths(
