@@ -19,7 +19,7 @@ from vidtag_cli.pipeline.run import locate_unchanged
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import BLANK_SPREAD_LEVELS, SHORTEST_EMBEDDING, rank_points, unit_rows
 from vidtag_cli.pipeline.windows import EmbeddedFrames
-from vidtag_cli.positions.reading import EMBEDDED_READERS
+from vidtag_cli.positions.reading import EMBEDDED_READERS, read_position_file
 
 Warn = Callable[[str], None]
 
@@ -56,8 +56,13 @@ def open_known_clips(
 
 
 def _embedded_unless_beside(video: Path) -> Path | None:
-    is_beside = bool(tracks_beside(video).candidates)
-    return None if is_beside or video.suffix.lower() not in EMBEDDED_READERS else Path(EMBEDDED)
+    """Return what stands for the GPS in a video without a track beside it, None where it has none."""
+    if tracks_beside(video).candidates or video.suffix.lower() not in EMBEDDED_READERS:
+        return None
+    try:
+        return Path(EMBEDDED) if read_position_file(video).contents.positions else None
+    except InputError:
+        return None  # what is wrong with the video is said when it is opened
 
 
 def locate_clip(
@@ -77,7 +82,7 @@ def locate_clip(
     if scored.alignment.method == "assumed":
         raise InputError(
             f"{known.path}: {known.truth.name} has absolute times and the video none: which position belongs to which "
-            "frame would be a guess; give --first-fix-at-s, or a truth by media time"
+            "frame would be a guess; give --first-fix-at-s, a truth by media time, or for a GoPro --truth embedded"
         )
     frames = _known_frames(embedded, scored.truth_latlon_deg)
     source = known.truth.source

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vidtag_cli.gallery.build import Embed
 from vidtag_cli.gallery.posterior import PosteriorSummary
 from vidtag_cli.gallery.store import Gallery
 
@@ -19,21 +20,13 @@ class SearchPlaces(Protocol):
         ...
 
 
-class EmbedPlaces(Protocol):
-    """The model's location encoder."""
-
-    def __call__(self, latlon_deg: np.ndarray) -> np.ndarray:
-        """Return the embeddings (N, E) float32, unit vectors, of places (N, 2) float64 degrees."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class SearchedPlaces:
-    """A gallery with the two functions that calibration asks of a model."""
+    """A gallery with the two functions that calibration asks of a model: the search, and the location encoder."""
 
     gallery: Gallery
     search: SearchPlaces
-    embed: EmbedPlaces
+    embed: Embed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

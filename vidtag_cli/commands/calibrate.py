@@ -124,9 +124,7 @@ def _check_is_beside_models(target: Path) -> None:
 
     folder = next((folder for folder in target.resolve().parents if (folder / BUNDLE_JSON).is_file()), None)
     if folder is not None:
-        raise UsageError(
-            f"--out {target}: lies in the model {folder}, which is never changed: choose a place beside it"
-        )
+        raise UsageError(f"--out {target}: lies in the model {folder}, which is never changed: choose another place")
 
 
 def _print_file(target: Path, content: bytes, file: CalibrationFile, as_json: bool) -> None:
