@@ -103,19 +103,43 @@ class Window:
     overlap_frames: Annotated[int, Range(0, 1023)]
 
 
+Share = Annotated[float, Range(0.0, 1.0)]
+Count = Annotated[int, Range(0, 2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeCoverage:
+    """What was measured on ``clips`` of ``frames`` in all that were changed in one way, such as ``grey``, and located
+    with or without a path (``smoothing``).
+
+    ``coverage95`` is the share of the located frames whose 95 % circle held the true place, with the ends of its 95 %
+    interval by clip; all three are None where not one frame was located.
+    """
+
+    change: str
+    smoothing: Literal["none", "viterbi"]
+    clips: Count
+    frames: Count
+    located_share: Share
+    coverage95: Share | None = None
+    coverage95_low: Share | None = None
+    coverage95_high: Share | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What was fitted on held-out clips: numbers, tables, the sentence for the report, the coverage measured.
 
     The names in ``parameters``, ``tables`` and ``measured`` belong to the code that computes uncertainty. A bundle that
     was never held against clips of known places has neither tables nor measurements: it is uncalibrated, its statement
-    says so, and the runtime claims no more.
+    says so, and the runtime claims no more. ``changes`` is what was measured on changed footage.
     """
 
     parameters: dict[str, Measure]
     tables: dict[str, list[Measure]]
     statement: str
     measured: dict[str, Measure]
+    changes: tuple[ChangeCoverage, ...] = ()
 
     @property
     def is_measured(self) -> bool:

@@ -13,6 +13,7 @@ COMMANDS = (
     ("locate", "vidtag_cli.commands.locate", "locate_command"),
     ("demo", "vidtag_cli.commands.demo", "demo_command"),
     ("eval", "vidtag_cli.commands.evaluate", "eval_command"),
+    ("calibrate", "vidtag_cli.commands.calibrate", "calibrate_command"),
     ("bench", "vidtag_cli.commands.bench", "bench_command"),
     ("doctor", "vidtag_cli.commands.doctor", "doctor_command"),
 )

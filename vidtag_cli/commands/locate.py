@@ -18,6 +18,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    CalibrationOption,
     DeviceOption,
     EngineOption,
     GalleryOption,
@@ -69,6 +70,7 @@ def locate_command(
     ] = None,
     model: ModelOption = None,
     gallery: GalleryOption = None,
+    calibration: CalibrationOption = None,
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames analysed per second of video (default: the model's).")
     ] = None,
@@ -144,6 +146,7 @@ def locate_command(
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
     from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.evidence import check_is_sha256
+    from vidtag_cli.pipeline.limitations import calibration_text
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
@@ -184,12 +187,14 @@ def locate_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            observer=observer,
+            calibration=calibration, observer=observer,
         )  # fmt: skip
     if isinstance(session.rule, UncalibratedRule):
         console.print(f"vidtag: {UNCALIBRATED}")
     elif not session.searches_own_gallery:
         console.print(f"vidtag: {NOT_MEASURED_THERE}")
+    elif session.calibration is not None:
+        console.print(f"vidtag: {printable(calibration_text(session.calibration))}")
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,

@@ -95,10 +95,12 @@ def locate_video(
     *,
     time_basis: TimeBasis | None = None,
     progress: Callable[[float], None] | None = None,
+    watch: Callable[[EmbeddedFrames], None] | None = None,
 ) -> LocateResult:
     """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
-    ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length
+    ``progress`` is called with the media time in seconds that has been analysed, ``watch`` with what the model made of
+    the frames. Memory does not grow with the length
     of the video but for the estimates themselves, and 1.5 KB a frame for a path.
     """
     points: list[TrackPoint] = []
@@ -113,6 +115,8 @@ def locate_video(
                 points += estimate_points(session, embedded, options.top_k)
                 if options.smooth == "viterbi":
                     searched.append(search_for_path(session, embedded))
+                if watch is not None:
+                    watch(embedded)
                 if progress is not None:
                     progress(points[-1].media_time_s)
     if options.strict and not decoder.report.is_complete:
