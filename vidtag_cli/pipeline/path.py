@@ -13,6 +13,7 @@ import numpy as np
 from vidtag_cli.gallery.posterior import point_mass
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, unit_vector
 from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.repeats import evidence_weights, split_held
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import merge_places, rank_points, strangeness, unit_rows
 from vidtag_cli.pipeline.windows import EmbeddedFrames, frames_per_step
@@ -147,18 +148,23 @@ def smooth_track(
     ``gallery_latlon_deg`` (G, 2) the places of its indices. Strange frames take no part. With measured radii any other
     frame is located or abstains by its doubt, unless the frames around it disagree. Without, a frame that abstained
     stays silent, though the path goes through it; one that moves gets circles that contain its old ones, so they hold
-    the true place at least as often as was measured, and abstains where they become wider than the model allows.
+    the true place at least as often as was measured, and abstains where they become wider than the model allows. A
+    picture that is held for several frames is one step of the path, and says no more than one frame.
     """
     points = list(track.points)
-    share = 1.0 / frames_per_step([point.media_time_s for point in points], rule.step_s)
+    frames_a_step = frames_per_step([point.media_time_s for point in points], rule.step_s)
     shots = np.array([point.shot for point in points], np.int64)
     for members in np.split(np.arange(len(points)), np.flatnonzero(np.diff(shots)) + 1):
         taking_part = members[searched.is_known[members]]
-        latlon = gallery_latlon_deg[searched.indices[taking_part]]
-        times_s = np.array([points[number].media_time_s for number in taking_part])
-        path = decode_path(latlon, searched.masses[taking_part] ** share, times_s, rule)
-        for row, number in enumerate(taking_part.tolist()):
-            places = _candidates(latlon[row], searched, number, rule, int(path.point_index[row]), top_k)
+        weights = evidence_weights([points[number] for number in taking_part], frames_a_step)
+        held = split_held([points[number] for number in taking_part])
+        firsts = taking_part[[span.start for span in held]]
+        latlon = gallery_latlon_deg[searched.indices[firsts]]
+        exponents = np.array([weights[span].sum() for span in held]).reshape(-1, 1)
+        times_s = _times_without_holding(points, [taking_part[span] for span in held])
+        path = decode_path(latlon, searched.masses[firsts] ** exponents, times_s, rule)
+        for number, row in _rows_of_frames(taking_part, held):
+            places = _candidates(latlon[row], searched, firsts[row], rule, int(path.point_index[row]), top_k)
             if rule.radii is not None and searched.agrees[number]:
                 doubt = float(path.doubt[row])
                 points[number] = _measured(points[number], places, doubt, rule.radii, rule.max_radius95_km)
@@ -166,6 +172,22 @@ def smooth_track(
                 points[number] = _moved(points[number], places, rule)
     smoothing = f"viterbi (at most {rule.max_speed_km_h:g} km/h)"
     return replace(track, points=tuple(points), smoothing=smoothing)
+
+
+def _times_without_holding(points: Sequence[TrackPoint], held: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the times (R,) of spans of frames on a clock that stands still while a picture is held: what lies between
+    two of them is the time from the last frame of the one to the first of the other.
+    """
+    times_s, held_s = np.empty(len(held)), 0.0
+    for row, span in enumerate(held):
+        times_s[row] = points[span[0]].media_time_s - held_s
+        held_s += points[span[-1]].media_time_s - points[span[0]].media_time_s
+    return times_s
+
+
+def _rows_of_frames(numbers: np.ndarray, held: Sequence[slice]) -> list[tuple[int, int]]:
+    """Return each frame's number with the number of its span."""
+    return [(number, row) for row, span in enumerate(held) for number in numbers[span].tolist()]
 
 
 def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray, rule: PathRule) -> DecodedPath:
@@ -262,9 +284,12 @@ def _at(
     place = places[0]
     return TrackPoint(
         point.frame_index, point.media_time_s, "ok", place.lat_deg, place.lon_deg, radius50_m, radius95_m,
-        confidence, tuple(places), shot=point.shot,
+        confidence, tuple(places), shot=point.shot, repeats_frame=point.repeats_frame,
     )  # fmt: skip
 
 
 def _abstained(point: TrackPoint, reason: str) -> TrackPoint:
-    return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot)
+    return TrackPoint(
+        point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot,
+        repeats_frame=point.repeats_frame,
+    )  # fmt: skip
