@@ -13,6 +13,7 @@ import numpy as np
 
 from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.pipeline.answer import with_answer
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
@@ -127,6 +128,7 @@ def locate_video(
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
+    track = with_answer(track, session.step_s, session.rule.place_radius_km)
     return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
 
 
