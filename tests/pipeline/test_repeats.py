@@ -5,6 +5,8 @@ import subprocess
 
 import numpy as np
 import pytest
+import tiny_bundle
+import tiny_geoclip_bundle
 from tiny_bundle import FEATURE_DIM, write_tiny_bundle
 from tiny_geoclip_bundle import write_tiny_geoclip_bundle
 
@@ -69,6 +71,14 @@ def test_bars_around_a_picture_do_not_hide_its_movement():
     for frame, shift in zip(with_bars, (0, 6), strict=True):
         frame[12:36] = view(levels, shift)[12:36]
     assert difference(*with_bars) > SAME_PICTURE
+
+
+def test_pictures_without_detail_are_compared_by_their_levels():
+    flat = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    assert difference(flat, flat + np.uint8(1)) == 0.0
+    tiny = np.random.default_rng(8).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    assert difference(tiny[0], tiny[0]) == 0.0
+    assert difference(*tiny) > SAME_PICTURE
 
 
 @pytest.mark.parametrize("height_width", [(1, 1), (5, 9), (8, 8), (50, 31), (224, 224)])
@@ -187,6 +197,8 @@ def still_clip(tmp_path_factory):
 def session(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for fixture in (tiny_bundle, tiny_geoclip_bundle):
+            patch.setattr(fixture, "FRAME_SIZE_PX", SIDE)  # pictures with detail inside their cells
         return open_session(request.param(tmp_path_factory.mktemp("model")))
 
 

@@ -98,15 +98,17 @@ def picture_difference(
     """Return how much pictures with cells (N, C, 3) and (N, C) differ from another one with (C, 3) and (C,): (N,).
 
     The change of a cell's mean over the detail inside the cell, averaged over the cells that have detail; a change of
-    light over the whole picture does not count. 0 where neither picture shows any detail.
+    light over the whole picture does not count. Where no cell has detail all are compared, by levels: blank pictures
+    are one, and so are tiny ones, of a pixel a cell, that are equal.
     """
     change = means - other_means
     change = change - np.median(change, axis=1, keepdims=True)
     detail = (details + other_detail) / 2.0
     relative = np.sqrt((change**2).mean(axis=-1)) / np.maximum(detail, _LEAST_LEVELS)
-    is_textured = detail >= _TEXTURED_LEVELS
-    total = (np.minimum(relative, _MOST_DIFFERENCE) * is_textured).sum(axis=1)
-    difference: np.ndarray = total / np.maximum(is_textured.sum(axis=1), 1)
+    is_compared = detail >= _TEXTURED_LEVELS
+    is_compared |= ~is_compared.any(axis=1, keepdims=True)
+    total = (np.minimum(relative, _MOST_DIFFERENCE) * is_compared).sum(axis=1)
+    difference: np.ndarray = total / is_compared.sum(axis=1)
     return difference
 
 
