@@ -298,3 +298,17 @@ def test_a_pause_on_a_picture_gives_no_time_to_travel():
     fast = frame(60, (AUGSBURG, 0.4), (SCHWABING, 0.3), time_s=held[-1][0].media_time_s + 1.0)
     anywhere = dataclasses.replace(RULE, max_radius95_km=math.inf)
     assert positions(smooth(*held, fast, rule=anywhere))[-1] == tuple(GALLERY[SCHWABING])
+
+
+def test_on_a_measured_path_the_confidence_is_the_probability_of_the_first_candidate():
+    """It was 1 - doubt beside a candidate with the frame's own mass: two numbers for one thing."""
+    rule = dataclasses.replace(RULE, radii=RADII)
+    frames = [frame(number, (SYDNEY, 0.5), (MUNICH, 0.4), (AUGSBURG, 0.1)) for number in range(3)]
+    frames[1] = frame(1, (MUNICH, 0.9), (SYDNEY, 0.02), (AUGSBURG, 0.01))
+    for point in smooth(*frames, rule=dataclasses.replace(rule, max_radius95_km=math.inf)).points:
+        probabilities = [place.probability for place in point.candidates]
+        assert point.confidence == probabilities[0]
+        assert sum(probabilities) == pytest.approx(1.0)
+        assert probabilities[1:] == sorted(probabilities[1:], reverse=True)
+        assert (point.lat_deg, point.lon_deg) == tuple(GALLERY[MUNICH])
+        assert point.confidence > 0.85

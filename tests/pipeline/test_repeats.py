@@ -187,8 +187,8 @@ def still_clip(tmp_path_factory):
     """A picture that is held for six seconds, a key frame each second, so that its encoding changes all the time."""
     path = tmp_path_factory.mktemp("still") / "still.mp4"
     command = [str(find_ffmpeg().path), "-nostdin", "-loglevel", "error", "-y", "-f", "lavfi"]
-    source = "mandelbrot=rate=1:size=96x64,trim=end_frame=1,loop=59:1,settb=1/10,setpts=N,fps=10"
-    codec = ["-c:v", "libx264", "-crf", "34", "-g", "10", "-pix_fmt", "yuv420p"]
+    source = "mandelbrot=rate=1:size=288x192,trim=end_frame=1,loop=59:1,settb=1/10,setpts=N,fps=10"
+    codec = ["-c:v", "libx264", "-crf", "30", "-g", "10", "-pix_fmt", "yuv420p"]
     subprocess.run([*command, "-i", source, *codec, f"file:{path}"], check=True)
     return path
 

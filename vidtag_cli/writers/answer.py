@@ -73,10 +73,10 @@ def _lines(beginning: str, answer: Answer) -> list[str]:
     repeated = "" if answer.counted > answer.frames - 0.05 else f", which count for {answer.counted:.1f}"
     rest = []
     if answer.elsewhere > 0.0:
-        rest.append(f"elsewhere {_percent(answer.elsewhere)}")
+        rest.append(f"elsewhere {percent_text(answer.elsewhere)}")
     if answer.cannot_say > 0.0:
-        reasons = ", ".join(f"{kind} ({_percent(share)})" for kind, share in answer.reasons)
-        rest.append(f"cannot say {_percent(answer.cannot_say)}: {reasons}")
+        reasons = ", ".join(f"{kind} ({percent_text(share)})" for kind, share in answer.reasons)
+        rest.append(f"cannot say {percent_text(answer.cannot_say)}: {reasons}")
     return [
         f"{beginning} {_frames_text(answer.frames)}{repeated}:",
         *(f"  {number}. {area_text(area)}" for number, area in enumerate(answer.areas, 1)),
@@ -87,7 +87,7 @@ def _lines(beginning: str, answer: Answer) -> list[str]:
 def area_text(area: Area) -> str:
     """Return an area in one line: its share, place, circle and the frames that speak for it."""
     return (
-        f"{_percent(area.share)} {area.place}, within {size_text(area.radius95_m)} of {area.lat_deg:.3f}, "
+        f"{percent_text(area.share)} {area.place}, within {size_text(area.radius95_m)} of {area.lat_deg:.3f}, "
         f"{area.lon_deg:.3f}; {spans_text(area.spans)}"
     )
 
@@ -112,5 +112,6 @@ def _frames_text(count: int) -> str:
     return "1 frame" if count == 1 else f"{count} frames"
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
+    """Return a share in whole per cent, never none of what there is."""
     return "< 1 %" if 0.0 < share < 0.005 else f"{100.0 * share:.0f} %"

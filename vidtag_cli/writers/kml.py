@@ -17,7 +17,7 @@ from lxml import etree
 from vidtag_cli.geo.antimeridian import split_line_at_antimeridian, split_ring_at_antimeridian
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, geodesic_circle
 from vidtag_cli.track import Track, TrackPoint
-from vidtag_cli.writers.answer import answer_lines, area_text
+from vidtag_cli.writers.answer import answer_lines, area_text, percent_text
 from vidtag_cli.writers.names import html_text
 from vidtag_cli.writers.values import (
     TrackPart,
@@ -117,7 +117,7 @@ def _append_answer(document: etree._Element, track: Track) -> None:
     append_text(folder, f"{KML}description", "<br/>\n".join(html.escape(line) for line in answer_lines(track)))
     for area in track.answer.areas:
         placemark = etree.SubElement(folder, f"{KML}Placemark")
-        append_text(placemark, f"{KML}name", f"{area.share:.0%} {area.place}")
+        append_text(placemark, f"{KML}name", f"{percent_text(area.share)} {area.place}")
         append_text(placemark, f"{KML}description", html.escape(area_text(area)))
         append_text(placemark, f"{KML}styleUrl", _style_url(area.share))
         geometry = etree.SubElement(placemark, f"{KML}MultiGeometry")
