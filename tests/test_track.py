@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from vidtag_cli.pipeline.report import point_record
-from vidtag_cli.track import TimeBasis, Track, TrackPoint, check_track, to_millisecond
+from vidtag_cli.track import Candidate, TimeBasis, Track, TrackPoint, check_track, to_millisecond
 from vidtag_cli.writers.formats import FORMATS, render_track
 
 START = datetime(2024, 5, 17, 9, 30, 5, tzinfo=UTC)
@@ -85,6 +85,7 @@ def test_one_instant_is_one_millisecond_in_every_output(offset_s):
     ([located(0, 0.0, confidence=1.01)], "confidence 1.01"),
     ([located(0, 0.0, confidence=-0.01)], "confidence -0.01"),
     ([located(0, 0.0, confidence=math.nan)], "confidence nan"),
+    ([located(0, 0.0, candidates=(Candidate(48.0, 11.0, 0.3, 0.4),))], "0.5 is not the probability of its first"),
 ])  # fmt: skip
 def test_what_no_writer_may_be_handed_is_refused(points, message):
     with pytest.raises(ValueError, match=message):

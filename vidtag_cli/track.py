@@ -15,7 +15,8 @@ Status = Literal["ok", "abstained"]
 class Candidate:
     """One place a frame may show, after near neighbours were merged.
 
-    ``score`` is the cosine similarity, ``probability`` the share of the posterior over the whole gallery.
+    ``score`` is the cosine similarity, ``probability`` the share of the posterior over the whole gallery; on a measured
+    path the share of all paths that pass there.
     """
 
     lat_deg: float
@@ -31,7 +32,9 @@ class TrackPoint:
     ``frame_index`` counts all frames of the video from 0, also those not analysed, and ``shot`` the shots of an edited
     video, also those without an analysed frame. ``media_time_s`` is the container's presentation timestamp.
     ``radius50_m`` and ``radius95_m`` are the radii inside which the stated share of validation frames had their true
-    place. A point with status ``abstained`` has no position and says why in ``abstain_reason``.
+    place. ``repeats_frame`` is the ``frame_index`` of the first frame with the same picture, None for a picture that is
+    no repetition. ``confidence`` is the probability of the first candidate. A point with status ``abstained`` has no
+    position and says why in ``abstain_reason``.
     """
 
     frame_index: int
@@ -45,6 +48,56 @@ class TrackPoint:
     candidates: tuple[Candidate, ...] = ()
     abstain_reason: str | None = None
     shot: int = 0
+    repeats_frame: int | None = None
+
+
+def reason_kind(abstain_reason: str) -> str:
+    """Return why a frame abstained without the numbers, which differ from frame to frame."""
+    return abstain_reason.split(" (")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """Analysed frames that follow each other in one shot: how many, the numbers and the times of the first and last."""
+
+    first_frame: int
+    last_frame: int
+    first_media_time_s: float
+    last_media_time_s: float
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Where the frames may have been filmed: centre, radius of 95 % of the belief in it, its share of all belief.
+
+    ``place`` names its countries and continent, ``spans`` are the frames whose own position lies in it.
+    """
+
+    lat_deg: float
+    lon_deg: float
+    radius95_m: float
+    share: float
+    place: str
+    spans: tuple[FrameSpan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where a video or a shot was filmed, by all its frames: ``areas`` with the largest share of the belief first.
+
+    The shares of the areas, ``elsewhere`` and ``cannot_say`` add up to 1. ``reasons`` divide ``cannot_say`` by why
+    frames abstained. ``frames`` were analysed and count for ``counted``, since pictures that repeat each other count
+    once. ``shot`` is None for a whole video.
+    """
+
+    areas: tuple[Area, ...]
+    elsewhere: float
+    cannot_say: float
+    reasons: tuple[tuple[str, float], ...]
+    frames: int
+    counted: float
+    shot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +119,8 @@ class Track:
     time_basis: TimeBasis = TimeBasis()
     smoothing: str = "none"
     limitations: tuple[str, ...] = ()
+    answer: Answer | None = None
+    shot_answers: tuple[Answer, ...] = ()
 
     def located(self) -> tuple[TrackPoint, ...]:
         """Return the points that have a position."""
@@ -126,6 +181,11 @@ def _check_numbers(where: str, point: TrackPoint) -> None:
             raise ValueError(f"{where}: radius {radius_m} m is not a finite number of at least 0")
     if point.confidence is not None and not 0.0 <= point.confidence <= 1.0:
         raise ValueError(f"{where}: confidence {point.confidence} is outside [0, 1]")
+    if point.candidates and point.confidence != point.candidates[0].probability:
+        raise ValueError(
+            f"{where}: confidence {point.confidence} is not the probability of its first candidate, "
+            f"{point.candidates[0].probability}"
+        )
     for place in point.candidates:
         if not all(map(math.isfinite, (place.lat_deg, place.lon_deg, place.score, place.probability))):
             raise ValueError(f"{where}: {place} holds a number that is not finite")

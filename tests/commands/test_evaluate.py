@@ -19,6 +19,8 @@ from tiny_bundle import write_tiny_bundle
 
 from vidtag_cli.__main__ import main
 from vidtag_cli.bundle.contract import Calibration
+from vidtag_cli.errors import VideoError
+from vidtag_cli.pipeline import known_videos
 from vidtag_cli.video.ffmpeg import find_ffmpeg
 
 SECONDS = 5
@@ -243,3 +245,33 @@ def test_one_start_for_several_videos_is_wrong_usage(vidtag: Run, clip: Path) ->
     path = saved(clip.with_suffix(".csv"), TRUTH)
     done = vidtag("eval", clip, "--truth", path, "--start-time", START.isoformat())
     assert (done.code, "given by media times" in done.err) == (2, True)
+
+
+def test_a_clip_that_fails_while_it_is_decoded_costs_the_others_nothing(
+    vidtag: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two good ones; alone it has the code of its error, as before."""
+    truth = saved(clip.with_suffix(".csv"), TRUTH)
+    broken, last = (Path(shutil.copy(clip, clip.with_name(name))) for name in ("broken.mp4", "last.mp4"))
+    whole = known_videos.locate_unchanged
+
+    def fails(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == broken:
+            raise VideoError(f"{path}: the stream is damaged")
+        return whole(path, *arguments, **options)
+
+    monkeypatch.setattr(known_videos, "locate_unchanged", fails)
+    truths = ["--truth", truth] * 3
+    done = vidtag("eval", clip, broken, last, *truths)
+    assert done.code == 9
+    assert f"{broken}: not measured: " in done.err and "the stream is damaged" in done.err
+    assert f"not measured, see the error: {broken}" in done.out
+    assert "frames: 10, located 10" in done.out
+    told = vidtag("eval", clip, broken, last, *truths, "--json")
+    assert told.code == 9
+    assert [video["path"] for video in told.answer["videos"]] == [str(clip), str(last)]
+    assert len(told.answer["truths"]) == 2
+    assert [(video["path"], video["exit_code"]) for video in told.answer["failed"]] == [(str(broken), 4)]
+    assert vidtag("eval", broken, "--truth", truth).code == 4
+    both = vidtag("eval", broken, broken, "--truth", truth, "--truth", truth)
+    assert (both.code, both.out) == (9, "")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from lxml import etree
 
-from vidtag_cli.track import Candidate, TimeBasis, Track, TrackPoint
+from vidtag_cli.track import Answer, Area, Candidate, FrameSpan, TimeBasis, Track, TrackPoint
 from vidtag_cli.writers.formats import FORMATS, FormatOptions, render_track
 
 pyogrio = pytest.importorskip("pyogrio", reason="pyogrio reads the outputs with GDAL: pip install pyogrio")
@@ -64,6 +64,12 @@ def cut_at_each_frame(track_: Track) -> Track:
     return replace(track_, points=tuple(replace(p, shot=number) for number, p in enumerate(track_.points)))
 
 
+def answered(track_: Track, answer: Answer) -> Track:
+    return replace(track_, answer=answer, shot_answers=(replace(answer, shot=0),))
+
+
+BEYOND_180 = Area(-17.0, 179.9, 100_000.0, 0.35, "Fiji (Oceania)", (FrameSpan(0, 2, 0.0, 1.0, 3),))
+
 TRACKS = {
     "plain": track(PLAIN),
     "without absolute time": track(PLAIN, timed=False),
@@ -94,6 +100,8 @@ TRACKS = {
     "radius of a hemisphere and of the Earth": track(PLAIN[:1], radius95_m=12_000_000.0),
     "radius of the Earth": track(PLAIN[:1], radius95_m=20_015_000.0),
     "500 points": long_track(),
+    "with an answer": answered(track([*FIJI, None]), Answer((BEYOND_180, BEYOND_180), 0.1, 0.2, (("x", 0.2),), 6, 6.0)),
+    "answered by silence": answered(track([None, None]), Answer((), 0.0, 1.0, (("x", 1.0),), 2, 2.0)),
 }
 
 

@@ -271,3 +271,44 @@ def test_every_shot_has_a_path_of_its_own():
     found = smooth(*cut, rule=anywhere)
     assert positions(found) == [tuple(GALLERY[MUNICH])] * 2 + [tuple(GALLERY[SYDNEY])] * 2
     assert [point.shot for point in found.points] == [0, 0, 1, 1]
+
+
+def test_a_held_picture_is_one_step_of_the_path_however_many_frames_show_it():
+    """A hundred frames of a divided picture do not outvote it, nor does the path grow sure by their number."""
+    rule = dataclasses.replace(RULE, max_radius95_km=math.inf, radii=RADII)
+    divided = [(MUNICH, 0.55), (SYDNEY, 0.35)]
+    (alone,) = smooth(frame(0, *divided), rule=rule).points
+    for count, pace_s in ((30, 1.0), (150, 0.2), (750, 0.04)):
+        frames = [frame(number, *divided, time_s=number * pace_s) for number in range(count)]
+        held = [
+            (dataclasses.replace(point, repeats_frame=0 if point.frame_index else None), places)
+            for point, places in frames
+        ]
+        for point in smooth(*held, rule=rule).points:
+            assert point.confidence == pytest.approx(alone.confidence)
+            assert (point.radius95_m, point.candidates) == (alone.radius95_m, alone.candidates)
+
+
+def test_a_pause_on_a_picture_gives_no_time_to_travel():
+    """A minute of one picture, then another a second later: the camera stood still until its last frame."""
+    held = [
+        (dataclasses.replace(point, repeats_frame=0 if point.frame_index else None), places)
+        for point, places in (frame(n, (MUNICH, 0.99), (SYDNEY, 1e-6), time_s=120.0 * n) for n in range(60))
+    ]
+    fast = frame(60, (AUGSBURG, 0.4), (SCHWABING, 0.3), time_s=held[-1][0].media_time_s + 1.0)
+    anywhere = dataclasses.replace(RULE, max_radius95_km=math.inf)
+    assert positions(smooth(*held, fast, rule=anywhere))[-1] == tuple(GALLERY[SCHWABING])
+
+
+def test_on_a_measured_path_the_confidence_is_the_probability_of_the_first_candidate():
+    """It was 1 - doubt beside a candidate with the frame's own mass: two numbers for one thing."""
+    rule = dataclasses.replace(RULE, radii=RADII)
+    frames = [frame(number, (SYDNEY, 0.5), (MUNICH, 0.4), (AUGSBURG, 0.1)) for number in range(3)]
+    frames[1] = frame(1, (MUNICH, 0.9), (SYDNEY, 0.02), (AUGSBURG, 0.01))
+    for point in smooth(*frames, rule=dataclasses.replace(rule, max_radius95_km=math.inf)).points:
+        probabilities = [place.probability for place in point.candidates]
+        assert point.confidence == probabilities[0]
+        assert sum(probabilities) == pytest.approx(1.0)
+        assert probabilities[1:] == sorted(probabilities[1:], reverse=True)
+        assert (point.lat_deg, point.lon_deg) == tuple(GALLERY[MUNICH])
+        assert point.confidence > 0.85

@@ -200,7 +200,7 @@ LIMITS = [
     ),
     ("domain_distance", 2.0, 0.01, "outside the model's domain (distance 2.01, limit 2.00)"),
     ("disagreement_km", 700.0, 1.0, "frames disagree (median distance 701 km, limit 700 km)"),
-    ("disagreement_km", 700.0, math.inf, "too few frames to confirm each other (fewer than 4)"),
+    ("disagreement_km", 700.0, math.inf, "too few frames to confirm each other (fewer than 4 different pictures)"),
 ]
 
 

@@ -80,12 +80,15 @@ def demo_command(
 def _print_demo(result: RunResult, scored: ScoredTrack, as_json: bool) -> None:
     import numpy as np
 
+    from vidtag_cli.writers.answer import answer_lines
+
     errors_km = scored.errors_km()
     median_km = float(np.nanmedian(errors_km)) if np.isfinite(errors_km).any() else None
     if as_json:
         finite = [None if np.isnan(error) else float(error) for error in errors_km]
         output_json({**result.summary(), "error_km": finite, "median_error_km": median_km, "note": HONEST_SENTENCE})
         return
+    output_lines([printable(line) for line in (*answer_lines(result.located.track), "")])
     rows = []
     for point, (true_lat, true_lon), error_km in zip(
         result.located.track.points, scored.truth_latlon_deg, errors_km, strict=True

@@ -15,6 +15,7 @@ from vidtag_cli.commands.console import (
     path_fields,
     printable,
     progress,
+    say_error,
     showing_builds,
     stderr_console,
 )
@@ -36,11 +37,12 @@ from vidtag_cli.commands.options import (
     check_is_there,
     check_max_speed,
 )
-from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, UsageError
+from vidtag_cli.errors import ALL_FRAMES_ABSTAINED, SOME_INPUTS_FAILED, UsageError, VidtagError
 from vidtag_cli.exhaustion import check_room_to_run
 
 if TYPE_CHECKING:
     from vidtag_cli.evaluation.scoring import ScoredTrack
+    from vidtag_cli.pipeline.known_videos import KnownVideo
 
 NOTHING_LOCATED = "no frame with a true position was located: there is no error to measure"
 
@@ -92,10 +94,12 @@ def eval_command(
 ) -> None:
     """Compare estimates with true tracks: error of frames and of videos, discrete Frechet distance, mean range
     difference.
+
+    A video that fails while it is decoded costs the others nothing: they are measured and the exit code is 9.
     """
     from vidtag_cli.evaluation.metrics import THRESHOLDS_KM
     from vidtag_cli.evaluation.scoring import summarize_scores, truth_record
-    from vidtag_cli.pipeline.known_videos import open_known_videos, score_known_video
+    from vidtag_cli.pipeline.known_videos import open_known_videos, score_or_error
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
@@ -131,25 +135,44 @@ def eval_command(
         smooth=smooth,
         max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )
-    scored = []
+    measured: list[KnownVideo] = []
+    scored: list[ScoredTrack] = []
+    failed: list[tuple[Path, VidtagError]] = []
     for known in known_videos:
         with progress(console, known.path.name, quiet) as show:
-            scored.append(score_known_video(known, session, options, max_gap_s, show))
-        _warn_about(scored[-1], known.path, warn)
+            outcome = score_or_error(known, session, options, max_gap_s, show)
+        if isinstance(outcome, VidtagError):
+            if len(known_videos) == 1:
+                raise outcome
+            failed.append((known.path, outcome))
+            say_error(f"{known.path}: not measured: {outcome}")
+            continue
+        measured.append(known)
+        scored.append(outcome)
+        _warn_about(outcome, known.path, warn)
+    if not scored:
+        raise typer.Exit(SOME_INPUTS_FAILED)
     summary = summarize_scores(scored, THRESHOLDS_KM)
     if as_json:
         output_json({
             "schema": "vidtag-eval/1", "model": session.bundle.name, "smoothing": scored[0].track.smoothing,
-            "videos": [path_fields(video) for video in videos],
+            "videos": [path_fields(known.path) for known in measured],
             "truths": [
                 path_fields(known.truth_path) | truth_record(entry)
-                for known, entry in zip(known_videos, scored, strict=True)
+                for known, entry in zip(measured, scored, strict=True)
             ],
             "metrics": summary,
+            "failed": [
+                {**path_fields(path), "exit_code": error.exit_code, "error": printable(str(error))}
+                for path, error in failed
+            ],
         })  # fmt: skip
     else:
         truths = [line for entry in scored for line in _truth_lines(entry)]
-        output_lines([f"model {printable(session.bundle.name)}", *truths, *_lines(summary)])
+        left_out = [f"not measured, see the error: {printable(str(path))}" for path, _ in failed]
+        output_lines([f"model {printable(session.bundle.name)}", *truths, *left_out, *_lines(summary)])
+    if failed:
+        raise typer.Exit(SOME_INPUTS_FAILED)
     if summary["frames"]["located"] == 0:
         console.print(f"vidtag: {NOTHING_LOCATED}")
         raise typer.Exit(0 if exit_zero_on_abstain else ALL_FRAMES_ABSTAINED)

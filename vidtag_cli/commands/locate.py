@@ -142,6 +142,7 @@ def locate_command(
     """Locate videos and write their tracks.
 
     With --out or --out-dir the tracks are written to files and stdout stays empty; without them a table is printed.
+    The answer for the whole video comes first, on stderr; the record, --json and every format but CSV hold it too.
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
     from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncalibratedRule
@@ -223,6 +224,8 @@ def _check_for_one_video(inputs: int, start_time: str | None, expect_sha256: str
 
 
 def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError, is_batch: bool) -> None:
+    from vidtag_cli.writers.answer import answer_lines
+
     name = printable(str(path))
     if isinstance(outcome, VidtagError):
         if is_batch:
@@ -234,6 +237,8 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
         text += f", in {len(summary['shots'])} shots"
     if summary["abstain_reasons"]:
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
+    for line in answer_lines(outcome.located.track):
+        console.print(f"vidtag: {name}: {line}")
     console.print(f"vidtag: {name}: {text}")
     decoded = outcome.located.decoded
     if not decoded.is_complete:

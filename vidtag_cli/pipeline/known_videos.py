@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from vidtag_cli.errors import InputError, UsageError
+from vidtag_cli.errors import InputError, UsageError, VidtagError
 from vidtag_cli.evaluation.alignment import check_alignment
 from vidtag_cli.evaluation.beside import only_candidate, tracks_beside
 from vidtag_cli.evaluation.scoring import ScoredTrack, score_track
 from vidtag_cli.evaluation.truth import Truth, read_truth
+from vidtag_cli.exhaustion import explain_exhaustion
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.run import locate_unchanged
 from vidtag_cli.pipeline.session import Session
@@ -69,6 +70,20 @@ def score_known_video(
     """Return the located track of a video beside its truth."""
     located, _, _ = locate_unchanged(video.path, session, options, start_time=video.start_time, progress=progress)
     return score_track(located.track, video.truth, first_fix_at_s=video.first_fix_at_s, max_gap_s=max_gap_s)
+
+
+def score_or_error(
+    video: KnownVideo,
+    session: Session,
+    options: LocateOptions,
+    max_gap_s: float,
+    progress: Callable[[float, float | None], None] | None = None,
+) -> ScoredTrack | VidtagError:
+    """Return what ``score_known_video`` does, or the error that ended it: the other videos have their turn."""
+    try:
+        return score_known_video(video, session, options, max_gap_s, progress)
+    except VidtagError as error:
+        return explain_exhaustion(error) or error
 
 
 def _truth_path(video: Path, named: Path | None, warn: Callable[[str], None]) -> Path:

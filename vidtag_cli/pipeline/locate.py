@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,11 +14,13 @@ import numpy as np
 from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.pipeline.answer import with_answer
 from vidtag_cli.pipeline.calibration import UncertaintyRule
 from vidtag_cli.pipeline.gate import changed_views
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
+from vidtag_cli.pipeline.repeats import hold_repeats, run_distinct
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import at_first_point
 from vidtag_cli.pipeline.uncertainty import estimate_points, window_disagreement_km
@@ -107,7 +110,7 @@ def locate_video(
     searched: list[SearchedPoints] = []
     with open_decoder(video, session, options) as decoder:
         encoded_ahead = run_ahead(
-            encode_batches(session, frame_batches(decoder, options.batch_frames), fast=options.fast),
+            encode_batches(session, hold_repeats(frame_batches(decoder, options.batch_frames)), fast=options.fast),
             interrupt=decoder.close,
         )
         with encoded_ahead as encoded:
@@ -136,6 +139,7 @@ def locate_video(
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
+    track = with_answer(track, session.step_s, session.rule.place_radius_km)
     return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
 
 
@@ -186,7 +190,7 @@ def embed_frames(session: Session, encoded: Iterable[EncodedFrames]) -> Iterator
     clips, encoded = paced(encoded, session.step_s)
 
     def run(windows: np.ndarray) -> Outputs:
-        return run_interleaved(windows, clips, lambda clip: run_windows(session, clip))
+        return run_interleaved(windows, clips, lambda clip: run_distinct(clip, partial(run_windows, session)))
 
     for shot in split_into_shots(encoded):
         yield from blend_windows(shot, clips * window.frames, clips * window.overlap_frames, run)

@@ -13,6 +13,7 @@ import numpy as np
 from vidtag_cli.gallery.posterior import point_mass
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, unit_vector
 from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.repeats import evidence_weights, split_held
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import merge_places, objections_to, rank_points, strangeness, unit_rows
 from vidtag_cli.pipeline.windows import EmbeddedFrames, frames_per_step
@@ -52,11 +53,13 @@ class PathRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedPath:
-    """The likeliest path: ``point_index`` (T,) int64, which of its points every frame is at, and ``doubt`` (T,) float64
-    in [0, 1], the share of all paths, weighted by their probabilities, that pass farther than a place from it.
+    """The likeliest path: ``point_index`` (T,) int64, which of its points every frame is at; ``shares`` (T, K) float64,
+    the share of all paths, weighted by their probabilities, that pass each point; and ``doubt`` (T,) float64 in [0, 1],
+    the share of those that pass farther than a place from the likeliest.
     """
 
     point_index: np.ndarray
+    shares: np.ndarray
     doubt: np.ndarray
 
 
@@ -148,25 +151,50 @@ def smooth_track(
     ``gallery_latlon_deg`` (G, 2) the places of its indices. Strange frames take no part. With measured radii any other
     frame is located or abstains by its doubt, unless the frames around it disagree. Without, a frame that abstained
     stays silent, though the path goes through it; one that moves gets circles that contain its old ones, so they hold
-    the true place at least as often as was measured, and abstains where they become wider than the model allows.
+    the true place at least as often as was measured, and abstains where they become wider than the model allows. A
+    picture that is held for several frames is one step of the path, and says no more than one frame.
     """
     points = list(track.points)
-    share = 1.0 / frames_per_step([point.media_time_s for point in points], rule.step_s)
+    frames_a_step = frames_per_step([point.media_time_s for point in points], rule.step_s)
     shots = np.array([point.shot for point in points], np.int64)
     for members in np.split(np.arange(len(points)), np.flatnonzero(np.diff(shots)) + 1):
         taking_part = members[searched.is_known[members]]
-        latlon = gallery_latlon_deg[searched.indices[taking_part]]
-        times_s = np.array([points[number].media_time_s for number in taking_part])
-        path = decode_path(latlon, searched.masses[taking_part] ** share, times_s, rule)
-        for row, number in enumerate(taking_part.tolist()):
-            places = _candidates(latlon[row], searched, number, rule, int(path.point_index[row]), top_k)
-            if rule.radii is not None and searched.agrees[number]:
-                doubt = float(path.doubt[row])
-                points[number] = _measured(points[number], places, doubt, rule.radii, rule.max_radius95_km)
-            elif points[number].status == "ok":
+        weights = evidence_weights([points[number] for number in taking_part], frames_a_step)
+        held = split_held([points[number] for number in taking_part])
+        firsts = taking_part[[span.start for span in held]]
+        latlon = gallery_latlon_deg[searched.indices[firsts]]
+        exponents = np.array([weights[span].sum() for span in held]).reshape(-1, 1)
+        times_s = _times_without_holding(points, [taking_part[span] for span in held])
+        path = decode_path(latlon, searched.masses[firsts] ** exponents, times_s, rule)
+        for number, row in _rows_of_frames(taking_part, held):
+            is_measured = rule.radii is not None and bool(searched.agrees[number])
+            if not is_measured and points[number].status != "ok":
+                continue
+            shares = path.shares[row] if is_measured else searched.masses[firsts[row]]
+            at, scores = int(path.point_index[row]), searched.scores[firsts[row]]
+            places = _candidates(latlon[row], scores, shares, rule.place_radius_km, at, top_k)
+            if is_measured:
+                points[number] = _measured(points[number], places, float(path.doubt[row]), rule)
+            else:
                 points[number] = _moved(points[number], places, rule)
     smoothing = f"viterbi (at most {rule.max_speed_km_h:g} km/h)"
     return replace(track, points=tuple(points), smoothing=smoothing)
+
+
+def _times_without_holding(points: Sequence[TrackPoint], held: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the times (R,) of spans of frames on a clock that stands still while a picture is held: what lies between
+    two of them is the time from the last frame of the one to the first of the other.
+    """
+    times_s, held_s = np.empty(len(held)), 0.0
+    for row, span in enumerate(held):
+        times_s[row] = points[span[0]].media_time_s - held_s
+        held_s += points[span[-1]].media_time_s - points[span[0]].media_time_s
+    return times_s
+
+
+def _rows_of_frames(numbers: np.ndarray, held: Sequence[slice]) -> list[tuple[int, int]]:
+    """Return each frame's number with the number of its span."""
+    return [(number, row) for row, span in enumerate(held) for number in numbers[span].tolist()]
 
 
 def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray, rule: PathRule) -> DecodedPath:
@@ -178,7 +206,7 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
     # einsum adds up in one order; the product of a matrix and a vector depends on the threads of BLAS.
     frames, count = masses.shape
     if frames == 0:
-        return DecodedPath(np.zeros(0, np.int64), np.zeros(0))
+        return DecodedPath(np.zeros(0, np.int64), np.zeros((0, count)), np.zeros(0))
     vectors = unit_vector(np.asarray(latlon_deg, dtype=np.float64))  # (T, K, 3)
     gain = np.log(np.maximum(masses.astype(np.float64), _LEAST_MASS))  # (T, K)
     best, came_from = gain[0], np.zeros((frames, count), np.int64)
@@ -191,7 +219,7 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
         best = total.max(axis=0) + gain[t]
         forward[t] = _normalized(np.log(np.einsum("k,kh->h", forward[t - 1], np.exp(-cost))) + gain[t])
     point_index = np.empty(frames, np.int64)
-    doubt = np.empty(frames)
+    shares, doubt = np.empty((frames, count)), np.empty(frames)
     point_index[-1] = best.argmax()
     later = np.ones(count)  # likelihood of all that follows, from each place
     for t in range(frames - 1, -1, -1):
@@ -203,7 +231,8 @@ def decode_path(latlon_deg: np.ndarray, masses: np.ndarray, times_s: np.ndarray,
         share = forward[t] * later
         is_elsewhere = _distances_km(vectors[t], vectors[t, point_index[t], None])[:, 0] > rule.place_radius_km
         doubt[t] = share[is_elsewhere].sum() / share.sum()
-    return DecodedPath(point_index, doubt)
+        shares[t] = share / share.sum()
+    return DecodedPath(point_index, shares, doubt)
 
 
 def _distances_km(here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -222,28 +251,34 @@ def _normalized(logarithms: np.ndarray) -> np.ndarray:
 
 
 def _candidates(
-    latlon_deg: np.ndarray, searched: SearchedPoints, number: int, rule: PathRule, point_index: int, top_k: int
+    latlon_deg: np.ndarray, scores: np.ndarray, shares: np.ndarray, place_radius_km: float, point_index: int, top_k: int
 ) -> list[Candidate]:
-    """Return the place the path takes, and after it the frame's own, best first: ``top_k`` in all."""
-    scores, masses = searched.scores[number], searched.masses[number]
+    """Return the place the path takes, and after it others, likeliest first: ``top_k`` in all.
+
+    Of a frame's points (K, 2) with cosines (K,); the probability of a place is the sum of the ``shares`` (K,) of its
+    points.
+    """
     path_latlon_deg = latlon_deg[point_index]
-    is_near = haversine_km(path_latlon_deg, latlon_deg) <= rule.place_radius_km
+    is_near = haversine_km(path_latlon_deg, latlon_deg) <= place_radius_km
     lat_deg, lon_deg = (float(value) for value in path_latlon_deg)
-    path_place = Candidate(lat_deg, lon_deg, float(scores[point_index]), min(1.0, float(masses[is_near].sum())))
-    others = merge_places(latlon_deg[~is_near], scores[~is_near], masses[~is_near], rule.place_radius_km)
+    path_place = Candidate(lat_deg, lon_deg, float(scores[point_index]), min(1.0, float(shares[is_near].sum())))
+    order = np.flatnonzero(~is_near)[np.argsort(-shares[~is_near], kind="stable")]
+    others = merge_places(latlon_deg[order], scores[order], shares[order], place_radius_km)
     return [path_place, *others][: max(1, top_k)]
 
 
-def _measured(
-    point: TrackPoint, places: list[Candidate], doubt: float, radii: RadiusTable, max_radius95_km: float
-) -> TrackPoint:
+def _measured(point: TrackPoint, places: list[Candidate], doubt: float, rule: PathRule) -> TrackPoint:
+    if rule.radii is None:
+        raise ValueError("a path without measured circles")
     if doubt > MAX_PATH_DOUBT:
         return _abstained(point, f"too uncertain on a path ({doubt:.0%} of all paths pass elsewhere)")
-    radius50_km, radius95_km = radii.radii_km(doubt)
-    if radius95_km > max_radius95_km:
-        reason = f"too uncertain on a path (95 % radius {radius95_km:.0f} km, limit {max_radius95_km:.0f} km)"
+    radius50_km, radius95_km = rule.radii.radii_km(doubt)
+    if radius95_km > rule.max_radius95_km:
+        reason = f"too uncertain on a path (95 % radius {radius95_km:.0f} km, limit {rule.max_radius95_km:.0f} km)"
         return _abstained(point, reason)
-    return _at(point, places, 1000.0 * radius50_km, 1000.0 * radius95_km, 1.0 - doubt)
+    # What is near the path was added up for the doubt already, with distances to another last digit.
+    places[0] = replace(places[0], probability=1.0 - doubt)
+    return _at(point, places, 1000.0 * radius50_km, 1000.0 * radius95_km)
 
 
 def _moved(point: TrackPoint, places: list[Candidate], rule: PathRule) -> TrackPoint:
@@ -254,18 +289,19 @@ def _moved(point: TrackPoint, places: list[Candidate], rule: PathRule) -> TrackP
     radius50_m, radius95_m = ((radius or 0.0) + 1000.0 * away_km for radius in (point.radius50_m, point.radius95_m))
     if radius50_m > 1000.0 * rule.max_radius50_km or radius95_m > 1000.0 * rule.max_radius95_km:
         return _abstained(point, f"the plausible path passes far from this frame's own place ({away_km:.0f} km)")
-    return _at(point, places, radius50_m, radius95_m, places[0].probability)
+    return _at(point, places, radius50_m, radius95_m)
 
 
-def _at(
-    point: TrackPoint, places: list[Candidate], radius50_m: float, radius95_m: float, confidence: float
-) -> TrackPoint:
+def _at(point: TrackPoint, places: list[Candidate], radius50_m: float, radius95_m: float) -> TrackPoint:
     place = places[0]
     return TrackPoint(
         point.frame_index, point.media_time_s, "ok", place.lat_deg, place.lon_deg, radius50_m, radius95_m,
-        confidence, tuple(places), shot=point.shot,
+        place.probability, tuple(places), shot=point.shot, repeats_frame=point.repeats_frame,
     )  # fmt: skip
 
 
 def _abstained(point: TrackPoint, reason: str) -> TrackPoint:
-    return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot)
+    return TrackPoint(
+        point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot,
+        repeats_frame=point.repeats_frame,
+    )  # fmt: skip

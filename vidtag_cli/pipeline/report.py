@@ -15,13 +15,15 @@ from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE
 from vidtag_cli.pipeline.evidence import EvidenceState
 from vidtag_cli.pipeline.locate import LocateOptions, LocateResult
+from vidtag_cli.pipeline.repeats import CELLS, KEPT_PICTURES, SAME_PICTURE
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import BLANK_SPREAD_LEVELS
-from vidtag_cli.track import Track, TrackPoint, to_millisecond
+from vidtag_cli.track import Track, TrackPoint, reason_kind, to_millisecond
 from vidtag_cli.video.cuts import MIN_DIFFERENCE, MIN_PROMINENCE, MIN_SPREAD_LEVELS
 from vidtag_cli.video.decode_command import THUMBNAIL_WH
 from vidtag_cli.video.decode_report import DecodeReport
 from vidtag_cli.video.ffmpeg import find_ffmpeg
+from vidtag_cli.writers.answer import answer_record
 from vidtag_cli.writers.formats import WrittenFile
 from vidtag_cli.writers.names import argument_fields, path_fields
 from vidtag_cli.writers.report import REPORT_SCHEMA, canonical_json
@@ -63,6 +65,7 @@ def build_report(
             "start_time_utc": _instant(track.time_basis.start_time_utc),
             "note": track.time_basis.note,
         },
+        "answer": answer_record(track),
         "estimates": [point_record(track, point) for point in track.points],
         "summary": summary_record(track),
         "comparison_with_embedded_location": embedded_comparison(result),
@@ -110,6 +113,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "sampling_fps": result.sampling_fps,
         "cuts": cut_record(options),
         "blank_spread_levels": BLANK_SPREAD_LEVELS,
+        "repeats": repeats_record(),
         "window": asdict(bundle.window),
         "preprocess": asdict(bundle.preprocess),
         "rule": asdict(session.rule),
@@ -152,6 +156,11 @@ def cut_record(options: LocateOptions) -> dict[str, Any] | None:
         return None
     return {"min_difference": MIN_DIFFERENCE, "min_prominence": MIN_PROMINENCE, "min_spread_levels": MIN_SPREAD_LEVELS,
             "thumbnail_wh": list(THUMBNAIL_WH)}  # fmt: skip
+
+
+def repeats_record() -> dict[str, Any]:
+    """Return how frames that repeat an earlier picture were told."""
+    return {"same_picture": SAME_PICTURE, "cells": CELLS, "kept_pictures": KEPT_PICTURES}
 
 
 def input_record(result: LocateResult, before: EvidenceState, after: EvidenceState) -> dict[str, Any]:
@@ -215,6 +224,7 @@ def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
         "radius95_m": point.radius95_m,
         "confidence": point.confidence,
         "abstain_reason": point.abstain_reason,
+        "repeats_frame": point.repeats_frame,
         "candidates": [
             {"lat": place.lat_deg, "lon": place.lon_deg, "score": place.score, "probability": place.probability}
             for place in point.candidates
@@ -227,7 +237,7 @@ def summary_record(track: Track) -> dict[str, Any]:
     reasons: dict[str, int] = {}
     for point in track.points:
         if point.abstain_reason is not None:
-            kind = point.abstain_reason.split(" (")[0]
+            kind = reason_kind(point.abstain_reason)
             reasons[kind] = reasons.get(kind, 0) + 1
     located = len(track.located())
     return {

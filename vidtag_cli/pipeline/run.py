@@ -20,6 +20,7 @@ from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
 from vidtag_cli.pipeline.windows import EmbeddedFrames
 from vidtag_cli.video.probe import probe_video
+from vidtag_cli.writers.answer import answer_record
 from vidtag_cli.writers.atomic import check_output_free, is_stream
 from vidtag_cli.writers.formats import (
     FORMATS,
@@ -75,6 +76,7 @@ class RunResult:
         return {
             **path_fields(self.path),
             "exit_code": self.exit_code,
+            "answer": answer_record(track),
             "summary": summary_record(track),
             "completeness": completeness_record(self.located.decoded),
             "outputs": [

@@ -244,7 +244,7 @@ def strangeness(
     if not domain_distance <= rule.max_domain_distance:
         return f"outside the model's domain (distance {domain_distance:.2f}, limit {rule.max_domain_distance:.2f})"
     if not np.isfinite(disagreement_km):
-        return f"too few frames to confirm each other (fewer than {MIN_FRAMES_TO_AGREE})"
+        return f"too few frames to confirm each other (fewer than {MIN_FRAMES_TO_AGREE} different pictures)"
     return None
 
 
@@ -276,9 +276,11 @@ def _estimate(
 ) -> TrackPoint:
     reason = _abstain_reason(rule, doubt)
     if reason is not None:
-        return TrackPoint(facts.source_index, facts.media_time_s, "abstained", abstain_reason=reason, shot=facts.shot)
+        return TrackPoint(facts.source_index, facts.media_time_s, "abstained", abstain_reason=reason,
+                          shot=facts.shot, repeats_frame=facts.repeats)  # fmt: skip
     best = places[0]
     return TrackPoint(
         facts.source_index, facts.media_time_s, "ok", best.lat_deg, best.lon_deg,
         1000.0 * doubt.radius50_km, 1000.0 * doubt.radius95_km, best.probability, tuple(places), shot=facts.shot,
+        repeats_frame=facts.repeats,
     )  # fmt: skip

@@ -16,12 +16,14 @@ class FrameFacts:
 
     ``source_index`` is its number in its video and ``shot`` that of its shot, both from 0; ``media_time_s`` its
     presentation time in seconds; ``spread_levels`` how much its pixels differ from each other, in levels of 0 to 255.
+    ``repeats`` is the number of the earlier frame whose picture it shows again, None for a picture of its own.
     """
 
     source_index: int
     media_time_s: float
     shot: int
     spread_levels: float
+    repeats: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # arrays have no single answer to ==

@@ -16,6 +16,7 @@ import numpy as np
 from vidtag_cli.geo.antimeridian import bounding_box, split_line_at_antimeridian
 from vidtag_cli.geo.sphere import wrap_longitude_deg
 from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.writers.answer import answer_record
 from vidtag_cli.writers.names import legal_text
 from vidtag_cli.writers.values import (
     CONFIDENCE_DECIMALS,
@@ -74,6 +75,7 @@ def _provenance(track: Track) -> dict[str, Any]:
         "limitations": list(limitations_of(track)),
         "frames": len(track.points),
         "located": len(track.located()),
+        "answer": answer_record(track),
     }
 
 
@@ -105,6 +107,8 @@ def _properties(track: Track, point: TrackPoint) -> dict[str, Any]:
     properties["confidence"] = rounded(point.confidence, CONFIDENCE_DECIMALS)
     properties["shot"] = int(point.shot)
     properties["status"] = point.status
+    if point.repeats_frame is not None:
+        properties["repeats_frame"] = int(point.repeats_frame)
     if point.abstain_reason is not None:
         properties["abstain_reason"] = legal_text(point.abstain_reason)
     return properties

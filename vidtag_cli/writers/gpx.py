@@ -13,6 +13,7 @@ import numpy as np
 from lxml import etree
 
 from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.writers.answer import answer_lines
 from vidtag_cli.writers.names import legal_text
 from vidtag_cli.writers.values import (
     TrackPart,
@@ -49,7 +50,7 @@ def render_gpx(track: Track) -> bytes:
     root.set("creator", generator_text())
     metadata = etree.SubElement(root, f"{GPX}metadata")
     append_text(metadata, f"{GPX}name", legal_text(track.name))
-    append_text(metadata, f"{GPX}desc", "\n".join(statements_of(track)))
+    append_text(metadata, f"{GPX}desc", "\n".join((*answer_lines(track), *statements_of(track))))
     parts = track_parts(track)
     lines = [part for part in parts if part.is_line]
     if not lines:
@@ -65,7 +66,7 @@ def render_gpx(track: Track) -> bytes:
 def _append_trk(root: etree._Element, track: Track, lines: Sequence[TrackPart]) -> None:
     trk = etree.SubElement(root, f"{GPX}trk")
     append_text(trk, f"{GPX}name", legal_text(track.name))
-    append_text(trk, f"{GPX}desc", "\n".join(statements_of(track)))
+    append_text(trk, f"{GPX}desc", "\n".join((*answer_lines(track), *statements_of(track))))
     append_text(trk, f"{GPX}src", source_text())
     _append_method(trk, track)
     for part in lines:
@@ -77,6 +78,8 @@ def _append_method(parent: etree._Element, track: Track) -> None:
     append_text(extensions, f"{VIDTAG}model", legal_text(track.model_name))
     append_text(extensions, f"{VIDTAG}smoothing", legal_text(track.smoothing))
     append_text(extensions, f"{VIDTAG}time_basis", time_basis_text(track))
+    if track.answer is not None:
+        append_text(extensions, f"{VIDTAG}answer", "\n".join(answer_lines(track)))
 
 
 def _append_waypoint(root: etree._Element, track: Track, part: TrackPart) -> None:

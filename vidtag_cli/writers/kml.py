@@ -17,6 +17,7 @@ from lxml import etree
 from vidtag_cli.geo.antimeridian import split_line_at_antimeridian, split_ring_at_antimeridian
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, geodesic_circle
 from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.writers.answer import answer_lines, area_text, percent_text
 from vidtag_cli.writers.names import html_text
 from vidtag_cli.writers.values import (
     TrackPart,
@@ -82,6 +83,7 @@ def render_kml(track: Track) -> bytes:
     _append_schema(document, POINT_SCHEMA, f"{KML}SimpleField")
     if track.time_basis.start_time_utc is not None:
         _append_schema(document, ARRAY_SCHEMA, f"{GX}SimpleArrayField")
+    _append_answer(document, track)
     _append_path(document, track)
     _append_estimates(document, track)
     _append_radii(document, track)
@@ -90,7 +92,7 @@ def render_kml(track: Track) -> bytes:
 
 def _description(track: Track) -> str:
     # Viewers show a description as HTML, so a model or note could otherwise bring its own markup.
-    lines = (*statements_of(track), f"Written by {generator_text()}")
+    lines = (*answer_lines(track), *statements_of(track), f"Written by {generator_text()}")
     return "<br/>\n".join(html.escape(line) for line in lines)
 
 
@@ -104,6 +106,24 @@ def _append_path(document: etree._Element, track: Track) -> None:
     lines = [line for run in track.runs() for line in split_line_at_antimeridian(written_latlon(run)) if len(line) > 1]
     if lines:
         _append_lines(_new_path(document), lines)
+
+
+def _append_answer(document: etree._Element, track: Track) -> None:
+    """Append the areas of the answer for the video, if there are any, each with its circle."""
+    if track.answer is None or not track.answer.areas:
+        return
+    folder = etree.SubElement(document, f"{KML}Folder")
+    append_text(folder, f"{KML}name", "Answer")
+    append_text(folder, f"{KML}description", "<br/>\n".join(html.escape(line) for line in answer_lines(track)))
+    for area in track.answer.areas:
+        placemark = etree.SubElement(folder, f"{KML}Placemark")
+        append_text(placemark, f"{KML}name", f"{percent_text(area.share)} {area.place}")
+        append_text(placemark, f"{KML}description", html.escape(area_text(area)))
+        append_text(placemark, f"{KML}styleUrl", _style_url(area.share))
+        geometry = etree.SubElement(placemark, f"{KML}MultiGeometry")
+        point = etree.SubElement(geometry, f"{KML}Point")
+        append_text(point, f"{KML}coordinates", f"{degree_text(area.lon_deg)},{degree_text(area.lat_deg)},0")
+        _append_circle(geometry, (area.lat_deg, area.lon_deg), area.radius95_m)
 
 
 def _new_path(document: etree._Element) -> etree._Element:
@@ -202,8 +222,16 @@ def _append_ring(folder: etree._Element, track: Track, point: TrackPoint) -> Non
     append_text(placemark, f"{KML}styleUrl", _style_url(point.confidence))
     geometry = etree.SubElement(placemark, f"{KML}MultiGeometry")
     centre_lat_deg, centre_lon_deg = written_latlon([point])[0].tolist()
-    circle = geodesic_circle((centre_lat_deg, centre_lon_deg), point.radius95_m / 1000.0, RING_VERTICES)
-    for ring_latlon_deg in split_ring_at_antimeridian(circle):
+    _append_circle(geometry, (centre_lat_deg, centre_lon_deg), point.radius95_m)
+
+
+def _append_circle(geometry: etree._Element, centre_latlon_deg: tuple[float, float], radius_m: float) -> None:
+    """Append the ring around a position, if it is no point and not the whole Earth."""
+    if not 0.0 < radius_m / 1000.0 < LARGEST_RING_KM:
+        return
+    for ring_latlon_deg in split_ring_at_antimeridian(
+        geodesic_circle(centre_latlon_deg, radius_m / 1000.0, RING_VERTICES)
+    ):
         _append_polygon(geometry, ring_latlon_deg)
 
 
