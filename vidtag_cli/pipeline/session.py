@@ -18,6 +18,7 @@ from vidtag_cli.gallery.build import Embed, cached_gallery, published_or_embedde
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_cell_area_km2, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
+from vidtag_cli.pipeline.gate import Gate, load_gate
 from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
 FRAME_ENCODERS: Mapping[Kind, str] = {"vidtag": "dual_encoder", "geoclip": "image_encoder"}
@@ -41,6 +42,7 @@ class Session:
     rule: UncertaintyRule | UncalibratedRule
     searches_own_gallery: bool
     thread_pools: tuple[ThreadPool, ...] = ()
+    gate: Gate | None = None
 
     @property
     def step_s(self) -> float:
@@ -83,7 +85,11 @@ def open_session(
     check_engine(engine)
     pools = limit_threads(threads)
     bundle = load_bundle(find_model(model))
-    rule, domain = read_rule(bundle), load_domain_model(bundle)  # refused before engines are loaded and places embedded
+    rule, domain, gate = (
+        read_rule(bundle),
+        load_domain_model(bundle),
+        load_gate(bundle),
+    )  # refused before engines are loaded and places embedded
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
@@ -96,7 +102,7 @@ def open_session(
     is_own = gallery_path is None
     if isinstance(rule, UncertaintyRule) and not is_own:
         rule = rule.among_other_places()
-    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools)
+    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools, gate)
 
 
 def location_embedder(engine: Engine) -> Embed:
