@@ -34,9 +34,9 @@ _MOST_DIFFERENCE = 2.0
 KEPT_PICTURES = 128
 """Pictures that later frames are compared with; a loop of more of them is not seen. 20 MB at 224 pixels a side."""
 
-_SAME_FEATURES = 2e-3
+_SAME_FEATURES = 5e-4
 """Of the length of a frame's features: what rounding makes of equal pixels in another batch, half precision included.
-The nearest pictures that are not one lie ten times as far apart.
+The nearest pictures that are not one lie forty times as far apart.
 """
 
 
