@@ -8,6 +8,7 @@ import numpy as np
 
 from vidtag_cli.pipeline.locate import FRAMES_SEARCHED_AT_ONCE, embed_frames, encode_batches
 from vidtag_cli.pipeline.path import SearchedPoints, path_rule, plausible_speed_km_h, search_for_path, smooth_track
+from vidtag_cli.pipeline.repeats import hold_repeats
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import estimate_points
 from vidtag_cli.pipeline.windows import EmbeddedFrames, Outputs, gather_frames, join_frames
@@ -38,7 +39,8 @@ def film_outputs(session: Session, frames_rgb: np.ndarray) -> Outputs:
 
 
 def _embedded(session: Session, frames_rgb: np.ndarray, step_s: float | None) -> Iterator[EmbeddedFrames]:
-    return embed_frames(session, encode_batches(session, _batches(frames_rgb, step_s or session.step_s)))
+    batches = hold_repeats(_batches(frames_rgb, step_s or session.step_s))
+    return embed_frames(session, encode_batches(session, batches))
 
 
 def _batches(frames_rgb: np.ndarray, step_s: float) -> Iterator[FrameBatch]:
