@@ -44,6 +44,7 @@ def write_gated_bundle(
     """Write ``out`` (NAME.vidtag): the bundle ``model`` with a gate; return the sentence that the bundle says of it."""
     if out.suffix != BUNDLE_SUFFIX or (out.exists() and not force):
         raise OutputError(f"{out}: a new bundle's folder is called NAME{BUNDLE_SUFFIX}; --force replaces one")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before minutes of training
     session = dataclasses.replace(open_session(model), gate=None)
     _log.info("%s: changing and encoding flights, %d groups", samples, groups)
     arrays = fit_gate(gate_samples(session, config, load_textures(), samples, groups, SAMPLE_STREAM), config.seed)
