@@ -18,6 +18,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    BordersOption,
     DeviceOption,
     EngineOption,
     GalleryOption,
@@ -122,6 +123,7 @@ def locate_command(
     stall_timeout: Annotated[
         float, typer.Option(min=0.1, help="End an ffmpeg that gives nothing for so many seconds.")
     ] = 60.0,
+    borders: BordersOption = "cut",
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
@@ -145,6 +147,7 @@ def locate_command(
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.video.borders import parse_borders
     from vidtag_cli.writers.atomic import make_output_folder
 
     set_verbosity(verbose, quiet)
@@ -164,6 +167,7 @@ def locate_command(
         raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
     if as_json and "-" in [str(path) for path in out or []]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
+    border_choice = parse_borders(borders)
     _check_for_one_video(len(inputs), start_time, expect_sha256)
     instant = None if start_time is None else parse_start_time(start_time)
     if expect_sha256 is not None:
@@ -193,6 +197,7 @@ def locate_command(
         shots=shots or ("whole" if decode == "keyframes" else "split"),
         smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
         stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
+        borders=border_choice,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
@@ -230,7 +235,7 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
     decoded = outcome.located.decoded
     if not decoded.is_complete:
         console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
-    for note in decoded.notes:
+    for note in (*decoded.notes, *outcome.located.borders.notes(outcome.located.video)):
         console.print(f"vidtag: {name}: {printable(note)}")
     for note in outcome.notes():
         console.print(f"vidtag: {printable(note)}")

@@ -50,6 +50,14 @@ MaxSpeedOption = Annotated[
     typer.Option("--max-speed-kmh", help="The fastest plausible camera, with --smooth viterbi: 250, or the model's."),
 ]
 
+BordersOption = Annotated[
+    str,
+    typer.Option(
+        metavar="cut|keep|L,T,R,B",
+        help="Bars and frames around the picture: found and cut away, kept, or cut at so many pixels a side.",
+    ),
+]
+
 ShotsOption = Annotated[
     Literal["split", "whole"] | None,
     typer.Option("--shots", help="split: look for cuts, each shot by itself (default); whole: the video is one shot."),

@@ -31,6 +31,7 @@ from vidtag_cli.pipeline.windows import (
 )
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, frame_batches
+from vidtag_cli.video.borders import NO_BORDERS, BorderReport, Borders, BordersOption, settle_borders
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
 from vidtag_cli.video.decode_report import DecodeReport
@@ -47,7 +48,8 @@ class LocateOptions:
     ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
     ``strict`` makes an input that is incomplete or damaged an error. ``stream`` is the number of the video stream among
-    all streams of the file, None for the one that ``choose_stream`` takes.
+    all streams of the file, None for the one that ``choose_stream`` takes. ``borders`` around the moving picture are
+    found and cut away, kept, or cut at the widths in pixels that are given.
     """
 
     sampling_fps: float | None = None
@@ -65,6 +67,7 @@ class LocateOptions:
     max_pixels: int = DEFAULT_LIMITS.max_pixels
     max_frame_rate_fps: float = DEFAULT_LIMITS.max_frame_rate_fps
     stall_timeout_s: float = DEFAULT_LIMITS.stall_timeout_s
+    borders: BordersOption = "cut"
 
     @property
     def limits(self) -> DecodeLimits:
@@ -74,13 +77,16 @@ class LocateOptions:
 
 @dataclass(frozen=True, slots=True)
 class LocateResult:
-    """A located video: the track, what was read and whether all of it was there, what the decoder complained of."""
+    """A located video: the track, what was read and whether all of it was there, what the decoder complained of, and
+    which borders were cut away.
+    """
 
     track: Track
     video: VideoInfo
     decoded: DecodeReport
     decode_errors: tuple[str, ...]
     sampling_fps: float | None
+    borders: BorderReport = BorderReport()
 
 
 def locate_video(
@@ -98,7 +104,8 @@ def locate_video(
     """
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
-    with open_decoder(video, session, options) as decoder:
+    borders = settle_borders(video, options.borders, options.limits)
+    with open_decoder(video, session, options, borders.borders) as decoder:
         encoded_ahead = run_ahead(
             encode_batches(session, frame_batches(decoder, options.batch_frames)), interrupt=decoder.close
         )
@@ -125,7 +132,7 @@ def locate_video(
     if options.smooth == "viterbi":
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
-    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
+    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options), borders)
 
 
 def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:
@@ -133,14 +140,16 @@ def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:
     return None if options.all_frames else options.sampling_fps or session.bundle.sampling.frames_per_second
 
 
-def open_decoder(video: VideoInfo, session: Session, options: LocateOptions) -> VideoDecoder:
+def open_decoder(
+    video: VideoInfo, session: Session, options: LocateOptions, borders: Borders = NO_BORDERS
+) -> VideoDecoder:
     """Return the decoder of a video that gives frames as the model wants them."""
     preprocess = session.bundle.preprocess
     return VideoDecoder(
         video.path, video, (preprocess.frame_size_px, preprocess.frame_size_px), sampling_rate_fps(session, options),
         resize=preprocess.resize, threads=options.decoder_threads, mode=options.decode_mode,
         device=options.decode_device, block_frames=options.batch_frames, find_cuts=options.shots == "split",
-        limits=options.limits,
+        limits=options.limits, borders=borders,
     )  # fmt: skip
 
 

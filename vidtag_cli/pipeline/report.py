@@ -108,6 +108,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
     parameters = {
         **{name: getattr(options, name) for name in options.__dataclass_fields__},
         "sampling_fps": result.sampling_fps,
+        "borders": result.borders.record(),
         "cuts": cut_record(options),
         "blank_spread_levels": BLANK_SPREAD_LEVELS,
         "window": asdict(bundle.window),

@@ -76,6 +76,7 @@ class RunResult:
             "exit_code": self.exit_code,
             "summary": summary_record(track),
             "completeness": completeness_record(self.located.decoded),
+            "borders": self.located.borders.record(),
             "outputs": [
                 {
                     **path_fields(out.path), "format": out.format_label, "sha256": out.sha256,
