@@ -290,7 +290,7 @@ def _side(lines: np.ndarray, colour: np.ndarray | None, shares: np.ndarray, full
     is_sharp = is_sharp and bool((is_edge & (beyond.mean(axis=1) >= _PICTURE_LINE * full)).any())
     if is_sharp:
         is_sharp = bool(np.quantile(_deviation(lines[:depth], colour), 0.8) <= FLAT_LEVELS)
-    is_brightest = bool(np.quantile(lines.max(axis=-1), 0.99) <= colour.max() + COLOUR_TOLERANCE_LEVELS)
+    is_brightest = bool(np.quantile(lines.max(axis=-1), 0.95) <= 1.1 * colour.max() + COLOUR_TOLERANCE_LEVELS)
     return _Side(depth, is_sharp, colour, is_brightest)
 
 
@@ -311,9 +311,7 @@ def _detail(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.mean([np.abs(np.diff(lines[:, :, 1], n=2, axis=1)).mean(axis=1) for lines in pictures], axis=0)
 
 
-def _blurred_depths(
-    pictures: Sequence[np.ndarray], expected: tuple[int, int] | None = None
-) -> tuple[int, int] | None:
+def _blurred_depths(pictures: Sequence[np.ndarray], expected: tuple[int, int] | None = None) -> tuple[int, int] | None:
     """Return how deep the blurred borders before and after the lines (n, m, 3) of pictures are, None without any.
 
     ``expected`` are those of other pictures of the video, which must hold for these.
