@@ -31,7 +31,8 @@ class TrackPoint:
     ``frame_index`` counts all frames of the video from 0, also those not analysed, and ``shot`` the shots of an edited
     video, also those without an analysed frame. ``media_time_s`` is the container's presentation timestamp.
     ``radius50_m`` and ``radius95_m`` are the radii inside which the stated share of validation frames had their true
-    place. A point with status ``abstained`` has no position and says why in ``abstain_reason``.
+    place. A point with status ``abstained`` has no position and says why in ``abstain_reason``. ``belief_outside`` is
+    the share of the model's belief that lies outside the places searched, None where these are the model's own.
     """
 
     frame_index: int
@@ -45,6 +46,7 @@ class TrackPoint:
     candidates: tuple[Candidate, ...] = ()
     abstain_reason: str | None = None
     shot: int = 0
+    belief_outside: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

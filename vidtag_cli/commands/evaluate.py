@@ -29,6 +29,7 @@ from vidtag_cli.commands.options import (
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    RandomWeightsOption,
     ShotsOption,
     SmoothOption,
     ThreadsOption,
@@ -81,6 +82,7 @@ def eval_command(
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
     model: ModelOption = None,
+    allow_random_weights: RandomWeightsOption = False,
     gallery: GalleryOption = None,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
@@ -125,7 +127,7 @@ def eval_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            observer=observer,
+            observer=observer, allows_random_weights=allow_random_weights,
         )  # fmt: skip
     options = LocateOptions(
         sampling_fps=fps,

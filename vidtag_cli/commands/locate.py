@@ -9,6 +9,7 @@ import typer
 
 from vidtag_cli.commands.console import (
     output_json,
+    output_lines,
     output_table,
     path_fields,
     printable,
@@ -28,6 +29,7 @@ from vidtag_cli.commands.options import (
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    RandomWeightsOption,
     ShotsOption,
     SmoothOption,
     ThreadsOption,
@@ -69,6 +71,7 @@ def locate_command(
         str | None, typer.Option("--format", help="gpx, kml, geojson, csv; with --out-dir a list such as gpx,kml.")
     ] = None,
     model: ModelOption = None,
+    allow_random_weights: RandomWeightsOption = False,
     gallery: GalleryOption = None,
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames analysed per second of video (default: the model's).")
@@ -141,8 +144,8 @@ def locate_command(
     With --out or --out-dir the tracks are written to files and stdout stays empty; without them a table is printed.
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
-    from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.evidence import check_is_sha256
+    from vidtag_cli.pipeline.limitations import caveats_of_run
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
@@ -185,12 +188,9 @@ def locate_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            observer=observer,
+            observer=observer, allows_random_weights=allow_random_weights,
         )  # fmt: skip
-    if isinstance(session.rule, UncalibratedRule):
-        console.print(f"vidtag: {UNCALIBRATED}")
-    elif not session.searches_own_gallery:
-        console.print(f"vidtag: {NOT_MEASURED_THERE}")
+    loud, caveats = stderr_console(no_color=no_color), list[str]()
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
@@ -204,6 +204,11 @@ def locate_command(
             outcome = locate_or_error(path, session, options, request, instant, expect_sha256, show)
         results.append(outcome)
         _say_outcome(console, path, outcome, len(requests) > 1)
+        if not isinstance(outcome, VidtagError):
+            for caveat in caveats_of_run(outcome.located.track.limitations, session.bundle.domain):
+                if caveat not in caveats:
+                    loud.print(f"vidtag: {printable(caveat)}")
+                    caveats.append(caveat)
         if isinstance(outcome, VidtagError) and (fail_fast or len(requests) == 1):
             break
     _print_results(requests, results, as_json, has_outputs=bool(out or out_dir))
@@ -257,7 +262,9 @@ def _print_results(
     as_json: bool,
     has_outputs: bool,
 ) -> None:
-    """Print one JSON line, or the table of estimates when nothing was written to files."""
+    """Print one JSON line, or the table of estimates, with the caveats below, when nothing was written to files."""
+    from vidtag_cli.writers.values import limitations_of
+
     if as_json:
         if len(requests) == 1 and isinstance(results[0], VidtagError):
             return  # the error object is printed where the exit code is made
@@ -274,8 +281,10 @@ def _print_results(
     for (path, _), result in zip(requests, results, strict=False):
         if isinstance(result, VidtagError):
             continue
-        rows = [(path.name, *point_cells(point)) for point in result.located.track.points]
+        track = result.located.track
+        rows = [(path.name, *point_cells(point)) for point in track.points]
         output_table(("FILE", "FRAME", "TIME_S", "LAT", "LON", "RADIUS95_KM", "CONFIDENCE", "NOTE"), rows)
+        output_lines([printable(f"# {statement}") for statement in limitations_of(track)])
 
 
 def point_cells(point: TrackPoint) -> tuple[str, ...]:
@@ -284,4 +293,5 @@ def point_cells(point: TrackPoint) -> tuple[str, ...]:
     if point.status != "ok":
         return (*head, "-", "-", "-", "-", f"abstained: {point.abstain_reason}")
     radius_km = (point.radius95_m or 0.0) / 1000.0
-    return (*head, f"{point.lat_deg:.4f}", f"{point.lon_deg:.4f}", f"{radius_km:.0f}", f"{point.confidence:.2f}", "")
+    note = "" if point.belief_outside is None else f"{point.belief_outside:.0%} of the belief lies outside the places"
+    return (*head, f"{point.lat_deg:.4f}", f"{point.lon_deg:.4f}", f"{radius_km:.0f}", f"{point.confidence:.2f}", note)

@@ -11,7 +11,8 @@ from vidtag_cli.writers.values import LIMITATION
 ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
 
 ONLY_THESE_PLACES = (
-    "Only {count:,} places were searched ({source}): a camera that was elsewhere is given one of them all the same."
+    "Only {count:,} places were searched ({source}): a frame abstains where most of the model's belief lies elsewhere, "
+    "and any other is given one of these places."
 )
 
 SPARSE_FRAMES = (
@@ -20,6 +21,8 @@ SPARSE_FRAMES = (
 )
 
 INCOMPLETE = "The input is incomplete or damaged ({missing}): what is missing was not analysed."
+
+RANDOM = "The weights of this model are random: no place that it names means anything."
 
 CONFIRM = "An investigative lead: a person must confirm it."
 
@@ -35,6 +38,7 @@ def limitations_of(
     places = ONLY_THESE_PLACES.format(count=gallery.points, source=gallery.contract.origin.source)
     is_measured = isinstance(session.rule, UncertaintyRule)
     applies = {
+        RANDOM: session.bundle.contract.has_random_weights,
         session.bundle.domain: True,
         INCOMPLETE.format(missing="; ".join(missing)): bool(missing),
         places: not session.searches_own_gallery,
@@ -44,3 +48,10 @@ def limitations_of(
         ONE_SHOT: is_one_shot,
     }
     return (*(statement for statement, does_apply in applies.items() if does_apply), LIMITATION, CONFIRM)
+
+
+def caveats_of_run(limitations: Sequence[str], domain: str) -> tuple[str, ...]:
+    """Return those statements that do not hold for every track of a model with this ``domain``: said even to those who
+    asked for silence.
+    """
+    return tuple(statement for statement in limitations if statement not in (domain, LIMITATION, CONFIRM))

@@ -195,14 +195,16 @@ def run_windows(session: Session, features: np.ndarray) -> Outputs:
 
     ``first_embedding`` and ``refined_embedding`` (W, T, E) are those of the two searches, ``disagreement_km`` (W, T)
     how far the places of the other frames are. TempGeo gives frame embeddings; the first search turns them into places;
-    GeoRefiner looks at the places and the frames again. ``domain_distance`` (W, T) is the window's median, one number
+    GeoRefiner looks at the places and the frames again. That search is always among the model's own places: whether
+    frames agree does not depend on where else one looks. ``domain_distance`` (W, T) is the window's median, one number
     for all its frames: a clip is of one kind.
     """
     windows, frames, _ = features.shape
     attended = session.run("tempgeo", frame_features=features)
-    _, best = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
+    own = session.own_gallery
+    _, best = search_gallery(own, np.concatenate(attended["frame_embedding"]), 1)
     best = best.reshape(windows, frames)
-    places = np.asarray(session.gallery.embeddings[best], dtype=np.float32)
+    places = np.asarray(own.embeddings[best], dtype=np.float32)
     refined = session.run("georefiner", refined_features=attended["refined_features"], location_embedding=places)
     distance = np.zeros((windows, frames), np.float32)
     if session.domain is not None:
@@ -212,5 +214,5 @@ def run_windows(session: Session, features: np.ndarray) -> Outputs:
         "first_embedding": attended["frame_embedding"],
         "refined_embedding": refined["refined_embedding"],
         "domain_distance": distance,
-        "disagreement_km": np.stack([window_disagreement_km(session.gallery.latlon_deg[row]) for row in best]),
+        "disagreement_km": np.stack([window_disagreement_km(own.latlon_deg[row]) for row in best]),
     }

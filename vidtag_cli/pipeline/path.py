@@ -262,9 +262,12 @@ def _at(
     place = places[0]
     return TrackPoint(
         point.frame_index, point.media_time_s, "ok", place.lat_deg, place.lon_deg, radius50_m, radius95_m,
-        confidence, tuple(places), shot=point.shot,
+        confidence, tuple(places), shot=point.shot, belief_outside=point.belief_outside,
     )  # fmt: skip
 
 
 def _abstained(point: TrackPoint, reason: str) -> TrackPoint:
-    return TrackPoint(point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot)
+    return TrackPoint(
+        point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot,
+        belief_outside=point.belief_outside,
+    )  # fmt: skip

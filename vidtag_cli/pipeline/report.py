@@ -119,7 +119,8 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "model": {"name": bundle.name, "sha256": bundle.sha256, "version": bundle.contract.version,
                   "domain": bundle.domain, "licences": list(bundle.contract.training.licences)},
         "gallery": {"source": gallery.contract.origin.source, "points": gallery.points,
-                    "files": {name: record.sha256 for name, record in gallery.contract.files.items()}},
+                    "files": {name: record.sha256 for name, record in gallery.contract.files.items()},
+                    **elsewhere_record(session)},
         "engines": {name: engine.describe() for name, engine in session.engines.items()},
         "thread_pools": [asdict(pool) for pool in session.thread_pools],
         "parameters": parameters,
@@ -128,6 +129,19 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "random_seed": None,
         "smoothing": result.track.smoothing,
     }  # fmt: skip
+
+
+def elsewhere_record(session: Session) -> dict[str, Any]:
+    """Return what of the model's own gallery was searched beside the places that were chosen; nothing without these."""
+    elsewhere = session.elsewhere
+    if elsewhere is None:
+        return {}
+    return {"searched_beside": {
+        "source": elsewhere.gallery.contract.origin.source,
+        "files": {name: record.sha256 for name, record in elsewhere.gallery.contract.files.items()},
+        "points_outside": int(elsewhere.is_outside.sum()), "outside_from_km": elsewhere.reach_km,
+        "max_share_outside": elsewhere.max_share(session.gallery.points),
+    }}  # fmt: skip
 
 
 def cut_record(options: LocateOptions) -> dict[str, Any] | None:
@@ -203,6 +217,7 @@ def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
             {"lat": place.lat_deg, "lon": place.lon_deg, "score": place.score, "probability": place.probability}
             for place in point.candidates
         ],
+        **({} if point.belief_outside is None else {"belief_outside": point.belief_outside}),
     }
 
 
