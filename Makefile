@@ -7,6 +7,8 @@ WORKERS ?= auto
 export OMP_NUM_THREADS = 1
 export OPENBLAS_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
+# Tests start a hundred processes and more: without bytecode on disk each of them compiles the sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: check lint imports types test faults format lock
 

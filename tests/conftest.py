@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"{count} tests skipped for want of real clips (tests/media/ORIGIN.md)")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_processor_for_each_worker() -> Iterator[None]:
+    """Sessions take a thread for each processor, and torch of the same process with them: in workers side by side
+    (pytest-xdist) those wait for each other, and spin meanwhile.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if "PYTEST_XDIST_WORKER" in os.environ and hasattr(os, "sched_getaffinity"):
+            patch.setattr(os, "sched_getaffinity", lambda process: {0})
+        yield
+
+
 @pytest.fixture(scope="session")
 def media() -> RealMedia:
     """Return the real clips and tracks by name."""
@@ -38,7 +50,8 @@ def flyover_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cache = folder / "flyover-cache"
     with exclusive_lock(folder / "flyover-cache.lock", on_wait=lambda: None):
         if not cache.is_dir():
-            command = [sys.executable, "-m", "vidtag_cli", "demo", "--out-dir", str(folder / "flyover-demo")]
+            demo = ["demo", "--threads", "1", "--out-dir", str(folder / "flyover-demo")]  # other tests run meanwhile
+            command = [sys.executable, "-m", "vidtag_cli", *demo]
             environment = os.environ | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(Path(__file__).parents[1])}
             subprocess.run(command, env=environment, check=True, capture_output=True)
     return cache

@@ -3,11 +3,10 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from command_line import CommandLine
 
-from vidtag_cli.__main__ import main
 from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.video.ffmpeg import find_ffmpeg
@@ -24,23 +23,12 @@ STREET_AND_PHONE = [
 ]  # fmt: skip
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
 def vidtag(tmp_path, flyover_cache, monkeypatch, capfd):
-    """Return a function that runs a command line in ``tmp_path``; not in a process of its own, which takes a second."""
+    """Run the program in ``tmp_path``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(flyover_cache))
-
-    def run(*arguments):
-        returncode = main([str(argument) for argument in arguments])
-        return Done(returncode, *capfd.readouterr())
-
-    return run
+    return CommandLine(tmp_path, monkeypatch, capfd)
 
 
 def test_the_bundle_is_whole_and_small():

@@ -7,16 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from command_line import CommandLine, Done
 from synthetic_video import write_video
 from tiny_bundle import write_tiny_bundle
 
 from vidtag_cli.benchmark.timing import Timing
 from vidtag_cli.commands.bench import _cells
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Done]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -27,22 +30,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture(scope="module")
-def bench(folder: Path) -> Run:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "VIDTAG_HOME": str(folder / "home")}
-        environment.pop("VIDTAG_MODEL", None)
-        return subprocess.run(
-            [sys.executable, "-m", "vidtag_cli", "bench", *map(str, arguments)], cwd=folder, env=environment,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-
-    return run
+@pytest.fixture
+def bench(folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    monkeypatch.setenv("VIDTAG_HOME", str(folder / "home"))
+    monkeypatch.delenv("VIDTAG_MODEL", raising=False)
+    monkeypatch.chdir(folder)
+    return partial(CommandLine(folder, monkeypatch, capfd), "bench")
 
 
 def test_a_sweep_is_saved_and_compared(bench: Run, folder: Path) -> None:
-    work = ("clip.mp4", "--model", "tiny.vidtag", "--rounds", 1, "--batch", "1,4")
-    saved = bench(*work, "--json")
+    work = ("clip.mp4", "--model", "tiny.vidtag", "--rounds", "1", "--batch", "1,4", "--threads", "1")
+    saved = subprocess.run(
+        [sys.executable, "-m", "vidtag_cli", "bench", *work, "--json"], cwd=folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
     assert saved.returncode == 0, saved.stderr
     record = json.loads(saved.stdout)
     assert record["schema"] == "vidtag-bench/3"

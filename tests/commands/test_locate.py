@@ -4,16 +4,21 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from command_line import CommandLine
 from synthetic_video import write_edited_video, write_video
 from tiny_bundle import write_tiny_bundle
 from tiny_geoclip_bundle import write_tiny_geoclip_bundle
 
 from vidtag_cli.__main__ import main
 from vidtag_cli.bundle.contract import Calibration
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,32 +38,44 @@ def shy_model(tmp_path_factory):
     return write_tiny_bundle(tmp_path_factory.mktemp("shy"), "shy", calibration=calibration)
 
 
-@pytest.fixture
-def clip(tmp_path):
-    return write_video(tmp_path / "clip.mp4")
+@pytest.fixture(scope="module")
+def made_clip(tmp_path_factory):
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4")
 
 
 @pytest.fixture
-def vidtag(tmp_path):
+def clip(made_clip, tmp_path):
+    return Path(shutil.copy(made_clip, tmp_path / "clip.mp4"))
+
+
+@pytest.fixture
+def vidtag(tmp_path, monkeypatch, capfd):
     """Run the program in an empty folder with a cache of its own."""
     folder = tmp_path / "work"
     folder.mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIDTAG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VIDTAG_MODEL", raising=False)
+    monkeypatch.chdir(folder)
+    return CommandLine(folder, monkeypatch, capfd)
+
+
+@pytest.fixture
+def process(vidtag):
+    """Run the program as ``vidtag`` does, in a process of its own."""
 
     def run(*arguments, **kwargs):
-        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "VIDTAG_HOME": str(tmp_path / "home")}
-        environment.pop("VIDTAG_MODEL", None)
         return subprocess.run(
-            [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=folder, env=environment,
-            capture_output=True, text=True, check=False, **kwargs,
+            [sys.executable, "-m", "vidtag_cli", *map(str, arguments)], cwd=vidtag.folder, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, check=False, **kwargs,
         )  # fmt: skip
 
-    run.folder = folder
     return run
 
 
-def test_all_formats_and_the_report_are_written(vidtag, clip, model):
+def test_all_formats_and_the_report_are_written(vidtag, process, clip, model):
     outs = [argument for suffix in ("gpx", "kml", "geojson", "csv") for argument in ("--out", f"t.{suffix}")]
-    done = vidtag("locate", clip, "--model", model, *outs)
+    done = process("locate", clip, "--model", model, *outs)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     report = json.loads((vidtag.folder / "t.report.json").read_text())
@@ -69,8 +86,8 @@ def test_all_formats_and_the_report_are_written(vidtag, clip, model):
         assert hashlib.sha256((vidtag.folder / output["path"]).read_bytes()).hexdigest() == output["sha256"]
 
 
-def test_two_runs_give_the_same_tracks(vidtag, clip, model):
-    vidtag("locate", clip, "--model", model, "--out", "a.gpx")
+def test_two_runs_give_the_same_tracks(vidtag, process, clip, model):
+    process("locate", clip, "--model", model, "--out", "a.gpx")
     vidtag("locate", clip, "--model", model, "--out", "b.gpx")
     assert (vidtag.folder / "a.gpx").read_bytes() == (vidtag.folder / "b.gpx").read_bytes()
 
@@ -89,8 +106,8 @@ def test_json_is_one_line_on_stdout(vidtag, clip, model):
     assert json.loads(line)["inputs"][0]["summary"]["ok"] == 5
 
 
-def test_stdout_takes_the_document_alone(vidtag, clip, model):
-    done = vidtag("locate", clip, "--model", model, "--out", "-", "--format", "gpx")
+def test_stdout_takes_the_document_alone(vidtag, process, clip, model):
+    done = process("locate", clip, "--model", model, "--out", "-", "--format", "gpx")
     assert done.stdout.startswith("<?xml")
     assert vidtag("locate", clip, "--model", model, "--out", "-").returncode == 2
 
@@ -218,22 +235,22 @@ def test_one_bad_file_does_not_end_a_batch(vidtag, tmp_path, clip, model):
     assert {path.name for path in out.iterdir()} == names
 
 
-def test_a_shell_loop_that_reads_names_from_stdin_sees_every_line(tmp_path, model, vidtag):
+def test_a_shell_loop_that_reads_names_from_stdin_sees_every_line(tmp_path, clip, model):
     """ffmpeg without -nostdin eats the loop's input."""
-    names = [write_video(tmp_path / f"clip {number}.mp4") for number in range(3)]
+    names = [shutil.copy(clip, tmp_path / f"clip {number}.mp4") for number in range(2)]
     (tmp_path / "list").write_text("".join(f"{name}\n" for name in names))
     locate = '"$1" -m vidtag_cli locate "$f" --model "$2" -q >/dev/null && echo "$f"'
     script = f'while IFS= read -r f; do {locate}; done < "$3"'
     done = subprocess.run(
         ["bash", "-c", script, "bash", sys.executable, str(model), str(tmp_path / "list")],
-        capture_output=True, text=True, check=False, cwd=os.getcwd(),
+        capture_output=True, text=True, check=False, cwd=ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
     )  # fmt: skip
     assert done.stdout.splitlines() == [str(name) for name in names], done.stderr
 
 
-def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, model):
-    odd = write_video(tmp_path / "two\nlines.mp4")
+def test_names_come_from_a_list_separated_by_nul(vidtag, tmp_path, clip, model):
+    odd = clip.rename(tmp_path / "two\nlines.mp4")
     (tmp_path / "list").write_bytes(os.fsencode(odd) + b"\0")
     done = vidtag("locate", "--files-from", tmp_path / "list", "-0", "--model", model, "--json")
     assert done.returncode == 0, done.stderr
@@ -260,20 +277,20 @@ def test_a_name_that_is_no_utf8_is_given_in_bytes_as_well(vidtag, tmp_path, clip
         assert not re.search("\ufffd|\\\\ud[89a-f]", document)
 
 
-def test_a_list_may_come_through_a_pipe(vidtag, clip, model):
-    done = vidtag("locate", "--files-from", "/dev/stdin", "--model", model, "--json", input=f"{clip}\n")
+def test_a_list_may_come_through_a_pipe(process, clip, model):
+    done = process("locate", "--files-from", "/dev/stdin", "--model", model, "--json", input=f"{clip}\n")
     assert done.returncode == 0, done.stderr
 
 
-def test_a_list_separated_by_nul_needs_the_option_that_says_so(vidtag, clip):
-    done = vidtag("locate", "--files-from", "-", input=f"{clip}\0")
+def test_a_list_separated_by_nul_needs_the_option_that_says_so(process, clip):
+    done = process("locate", "--files-from", "-", input=f"{clip}\0")
     assert done.returncode == 2
     assert "-0" in done.stderr
 
 
-def test_a_pipe_in_place_of_a_video_fails_alone(vidtag, tmp_path, clip, model):
+def test_a_pipe_in_place_of_a_video_fails_alone(vidtag, process, tmp_path, clip, model):
     os.mkfifo(tmp_path / "pipe.mp4")
-    done = vidtag("locate", tmp_path / "pipe.mp4", clip, "--model", model, "--out-dir", ".", timeout=60)
+    done = process("locate", tmp_path / "pipe.mp4", clip, "--model", model, "--out-dir", ".", timeout=60)
     assert done.returncode == 9
     assert "pipe.mp4: error" in done.stderr
     assert len(list(vidtag.folder.iterdir())) == 2

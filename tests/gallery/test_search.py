@@ -299,6 +299,16 @@ def test_what_is_left_out_of_the_sums_is_below_their_rounding(
     np.testing.assert_allclose(quick.entropy_nat, complete.entropy_nat, rtol=0, atol=10 * POSTERIOR_TOLERANCE)
 
 
+def test_a_later_tile_counts_however_large_the_cells_are() -> None:
+    """What is negligible is so beside the largest weight, areas included: 1,000 points of exp(-11) are not."""
+    log_area = np.full(1001, np.log(3e6))
+    sums = posterior._PosteriorSums(1, 11.0, log_area)
+    sums.add(0, np.ones((1, 1), np.float32))
+    sums.add(1, np.zeros((1, 1000), np.float32))
+    expected = 11.0 + np.log(3e6) + np.log1p(1000.0 * np.exp(-11.0))
+    np.testing.assert_allclose(sums.log_partition(), expected, atol=POSTERIOR_TOLERANCE)
+
+
 def test_two_runs_agree_to_the_last_bit(gallery: Gallery, queries: np.ndarray) -> None:
     one, other = (search_with_posterior(gallery, queries, 20, SCALE) for _ in range(2))
     np.testing.assert_array_equal(one[0], other[0])

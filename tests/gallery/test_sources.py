@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vidtag_cli.errors import UsageError
+from vidtag_cli.gallery import sources
 from vidtag_cli.gallery.sources import box_points, country_points, land_points
 from vidtag_cli.geo.land import country_cells, country_index, find_country, is_land
 from vidtag_cli.geo.nearest import nearest_neighbour
@@ -75,3 +76,23 @@ def test_grids_that_cannot_be_are_refused() -> None:
         box_points(10.0, -1.0, -31.0, 1.0, -29.0, land_only=True)
     with pytest.raises(UsageError, match="unknown country"):
         country_points(10.0, "Atlantis")
+
+
+def test_every_source_says_what_it_covers() -> None:
+    assert land_points(900.0).description == "land of the whole Earth from latitude -60 to 84, every 900 km"
+    box = (500.0, -18.0, 177.0, -10.0, -178.0)
+    assert box_points(*box).description == "box from -18, 177 to -10, -178 (lat, lon), every 500 km"
+    land = box_points(900.0, 0.0, 0.0, 40.0, 40.0, land_only=True)
+    assert land.description == "land in the box from 0, 0 to 40, 40 (lat, lon), every 900 km"
+    assert country_points(50.0, "malta", 60.0).description == "Malta and 60 km around it, every 50 km"
+    assert sources.PointSource(np.zeros((1, 2)), "a file").cell_area_km2 is None
+
+
+def test_as_many_points_as_are_allowed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = (500.0, -10.0, 0.0, 10.0, 20.0)
+    count = len(box_points(*box).latlon_deg)
+    monkeypatch.setattr(sources, "MOST_POINTS", count)
+    assert len(box_points(*box).latlon_deg) == count
+    monkeypatch.setattr(sources, "MOST_POINTS", count - 1)
+    with pytest.raises(UsageError, match=f"makes over {count - 1} points: choose a larger spacing"):
+        box_points(*box)

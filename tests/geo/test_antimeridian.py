@@ -184,8 +184,44 @@ def test_bounding_boxes_at_the_seam_and_the_pole() -> None:
     assert bounding_box(np.array([[-20.0, 177.0], [-16.0, -178.0]])) == (177.0, -20.0, -178.0, -16.0)
     assert bounding_box(np.array([[0.0, 180.0]])) == (-180.0, 0.0, -180.0, 0.0)
     assert bounding_box(np.array([[90.0, 12.0], [80.0, 170.0], [85.0, 175.0]])) == (170.0, 80.0, 175.0, 90.0)
+    assert bounding_box(np.array([[90.0, 12.0], [90.0, 50.0]])) == (12.0, 90.0, 12.0, 90.0)
     with pytest.raises(ValueError, match="no positions"):
         bounding_box(np.zeros((0, 2)))
+
+
+@pytest.mark.parametrize("first_bearing", [0, 17])
+@pytest.mark.parametrize(
+    ("centre", "radius_km"),
+    [((90.0, 0.0), 100.0), ((-89.9, 10.0), 300.0), ((0.0, 0.0), 15_000.0), ((5.0, 90.0), 18_000.0)],
+)
+def test_no_vertex_of_a_cut_ring_stands_twice(
+    centre: tuple[float, float], radius_km: float, first_bearing: int
+) -> None:
+    """Validators of GeoJSON and KML complain of edges without length; only the last vertex is the first again."""
+    circle = np.roll(geodesic_circle(centre, radius_km), first_bearing, axis=0)
+    for ring in split_ring_at_antimeridian(circle):
+        assert (np.abs(np.diff(ring, axis=0)).max(axis=1) > 0.0).all()
+        assert (ring[0] == ring[-1]).all()
+
+
+def test_a_ring_whose_tip_lies_across_the_seam_leaves_a_triangle_there() -> None:
+    west, east = split_ring_at_antimeridian(np.array([[1.0, 179.0], [0.0, -179.0], [-1.0, 179.0]]))
+    assert len(west) == 5 and (west[:, 1] >= 179.0).all()
+    assert len(east) == 4 and sorted(east[:-1, 1]) == [-180.0, -180.0, -179.0]
+
+
+def test_a_ring_with_an_edge_on_the_seam_has_no_piece_without_width_beyond_it() -> None:
+    lats, lons = [1.0, 1.0, 0.0, -1.0, -1.0], [179.0, 180.0, 180.0, 180.0, 179.0]
+    (ring,) = split_ring_at_antimeridian(np.stack([lats, lons], axis=-1))
+    assert (ring[:, 1].min(), ring[:, 1].max()) == (179.0, 180.0)
+
+
+def test_of_equal_gaps_a_bounding_box_leaves_out_the_one_at_the_antimeridian() -> None:
+    assert bounding_box(np.array([[0.0, -180.0], [1.0, -90.0], [2.0, 0.0], [3.0, 90.0]])) == (-180.0, 0.0, 90.0, 3.0)
+    sevenths = np.arange(-180.0, 180.0, 360.0 / 7.0)  # equal up to rounding
+    assert bounding_box(np.stack([0.0 * sevenths, sevenths], axis=-1))[0] == -180.0
+    # A gap that is wider by a little is wider.
+    assert bounding_box(np.array([[0.0, -90.0], [0.0, 90.3]])) == (90.3, 0.0, -90.0, 0.0)
 
 
 def test_unit_vector_is_what_the_cut_relies_on() -> None:

@@ -175,6 +175,16 @@ def test_a_scale_is_a_finite_number_above_0(value):
         read_rule(in_memory({}, place_radius_km=value))
 
 
+@pytest.mark.parametrize(("name", "most"), [("posterior_scale", 1e4), ("place_radius_km", 1e9)])
+def test_the_ends_of_the_range_of_a_number_belong_to_it(name, most):
+    tables = {TABLES[1]: [1.0], TABLES[2]: [1.0]}
+    for number in (1e-9, most):
+        assert getattr(read_rule(in_memory(tables, **{name: number})), name) == number
+    for number in (0.9e-9, 1.00001 * most):
+        with pytest.raises(ModelError, match=f"calibration.parameters.{name}: expected a number from 1e-09 to"):
+            read_rule(in_memory(tables, **{name: number}))
+
+
 def test_a_scale_may_be_small():
     assert read_rule(in_memory({TABLES[1]: [1.0], TABLES[2]: [1.0]}, place_radius_km=0.5)).place_radius_km == 0.5
 

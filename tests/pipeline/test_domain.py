@@ -29,6 +29,24 @@ def test_the_distance_is_that_of_mahalanobis_over_the_root_of_the_width():
     np.testing.assert_allclose(domain.distance(np.array([[1.0, 2.0], [3.0, 6.0]], np.float32)), [0.0, 1.0])
 
 
+def test_shrinkage_mixes_in_a_round_cloud_of_the_same_size():
+    features = np.random.default_rng(1).normal(size=(50, 3)) * [1.0, 2.0, 3.0] + [5.0, 0.0, -5.0]
+    covariance = np.cov(features.T)
+    for shrinkage in (0.0, 0.25, 1.0):
+        mixed = (1 - shrinkage) * covariance + shrinkage * np.eye(3) * np.trace(covariance) / 3
+        centred = features - features.mean(0)
+        expected = np.sqrt(np.einsum("nd,de,ne->n", centred, np.linalg.inv(mixed), centred) / 3)
+        distance = fit_domain_model(features, shrinkage).distance(features.astype(np.float32))
+        np.testing.assert_allclose(distance, expected, rtol=1e-4)
+
+
+def test_a_direction_in_which_no_picture_differs_gets_a_width():
+    flat = np.random.default_rng(1).normal(size=(50, 3)) * [1.0, 1.0, 0.0]
+    beside = np.array([[0.0, 0.0, 1.0]], np.float32)
+    # One per cent of the mean variance, 2 / 3, is the variance there; the distance is over the root of 3 directions.
+    assert fit_domain_model(flat).distance(beside)[0] == pytest.approx(np.sqrt(1 / (0.01 * 2 / 3) / 3), rel=0.2)
+
+
 def bundle_with(folder, **arrays):
     """Return the small bundle with another domain file, its hash made right."""
     path = write_tiny_bundle(folder) / "domain.npz"
@@ -49,6 +67,9 @@ SQUARE = np.eye(FEATURE_DIM, dtype=np.float32)
     ({"whitening": 0.0 * SQUARE}, "a direction without width"),
     ({"whitening": SQUARE * (np.arange(FEATURE_DIM) > 0)}, "a direction without width"),
     ({"whitening": SQUARE * (np.arange(FEATURE_DIM) > 0)[:, None]}, "a direction without width"),
+    ({"whitening": (SQUARE + 1) * (np.arange(FEATURE_DIM) > 0).astype(np.float32)}, "a direction without width"),
+    ({"whitening": (SQUARE + 1) * (np.arange(FEATURE_DIM) > 0).astype(np.float32)[:, None]},
+     "a direction without width"),
     ({"whitening": SQUARE[1:]}, "(whitening|mean): "),
     ({"mean": np.zeros(3, np.float32)}, "(whitening|mean): "),
 ])  # fmt: skip

@@ -9,7 +9,13 @@ import pytest
 
 from vidtag_cli.errors import EvidenceError, InputError, UsageError
 from vidtag_cli.pipeline import evidence as evidence_module
-from vidtag_cli.pipeline.evidence import check_expected_hash, check_is_sha256, open_evidence, sha256_of_evidence
+from vidtag_cli.pipeline.evidence import (
+    check_expected_hash,
+    check_is_sha256,
+    check_named_after,
+    open_evidence,
+    sha256_of_evidence,
+)
 
 LONGEST_TICK_S = 0.02
 """File systems may count the time of a change in ticks of 1 to 10 ms."""
@@ -153,3 +159,34 @@ def test_a_file_longer_than_a_chunk_is_hashed_whole_and_no_farther_than_it_was_l
         assert evidence_module._digest(evidence.descriptor, 100) == hashlib.sha256(bytes(range(100))).hexdigest()
         assert evidence_module._digest(evidence.descriptor, 10) == hashlib.sha256(bytes(range(10))).hexdigest()
         assert evidence_module._digest(evidence.descriptor, 500) == hashlib.sha256(bytes(range(100))).hexdigest()
+
+
+def test_outputs_named_after_other_bytes_are_an_error(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"x")
+    state = state_of(path)
+    check_named_after(path, state, None)
+    check_named_after(path, state, state.sha256)
+    with pytest.raises(EvidenceError, match="changed since its outputs were named"):
+        check_named_after(path, state, "0" * 64)
+
+
+def test_a_file_of_someone_else_is_read_though_its_access_time_moves(tmp_path, monkeypatch):
+    """Linux refuses O_NOATIME to all but the owner and root."""
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"x")
+    no_access_time, system_open, tried = getattr(os, "O_NOATIME", 0), os.open, []
+
+    def refuse(name, flags, *rest, **options):
+        if name == path:
+            tried.append(flags)
+            if len(tried) == 1:
+                raise PermissionError(1, "Operation not permitted")
+        return system_open(name, flags, *rest, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert sha256_of_evidence(path) == hashlib.sha256(b"x").hexdigest()
+    first, second = tried
+    assert second == first & ~no_access_time
+    assert second & os.O_NONBLOCK and second & os.O_CLOEXEC
+    assert second & os.O_ACCMODE == os.O_RDONLY

@@ -60,3 +60,26 @@ def test_apples_date_dates_the_recording_and_not_its_first_frame():
     assert at_first_point(basis, late, 10.0) == basis
     users = choose_time_basis(video(NOON, NOON), NOON)
     assert at_first_point(users, late, 13.0) == users
+
+
+@pytest.mark.parametrize(("year", "is_given"), [(999, False), (1000, True), (9998, True), (9999, False)])
+def test_the_first_and_the_last_year_there_may_be(year, is_given):
+    """The same years for what the user gives and for what the file claims."""
+    instant = datetime(year, 6, 1, tzinfo=UTC)
+    basis = choose_time_basis(video(apple=instant), None)
+    assert basis.start_time_utc == (instant if is_given else None)
+    if is_given:
+        assert parse_start_time(instant.isoformat()) == instant
+    else:
+        with pytest.raises(UsageError, match="give a year from 1000 to 9998"):
+            parse_start_time(instant.isoformat())
+
+
+def test_a_creation_date_without_a_zone_is_no_instant():
+    basis = choose_time_basis(video(apple=NOON.replace(tzinfo=None)), None)
+    assert (basis.source, basis.note) == ("none", "the file names no time")
+
+
+def test_without_a_basis_the_first_point_adds_nothing():
+    basis = choose_time_basis(video(NOON), None)
+    assert at_first_point(basis, SimpleNamespace(origin_s=10.0), 13.0) == basis

@@ -10,6 +10,7 @@ import pytest
 from tiny_bundle import write_tiny_bundle
 
 from vidtag_cli.errors import ModelError
+from vidtag_cli.gallery import search
 from vidtag_cli.gallery.build import build_gallery
 from vidtag_cli.gallery.posterior import PosteriorSummary, summarize_posterior
 from vidtag_cli.gallery.store import GalleryOrigin
@@ -73,6 +74,16 @@ def test_equals_the_plain_definition(tmp_path, scale, centre):
         exact = far_side_km[order][np.argmax(share >= level)]
         assert exact <= radius_km * (1 + 1e-6)
         assert radius_km <= min(exact * BIN, FARTHEST_KM)
+
+
+def test_a_gallery_of_many_blocks_has_the_circles_of_one_block(tmp_path, monkeypatch):
+    """Every block has its own areas, places and cosines: cells of 1 to 100,000 km2 in no order."""
+    areas_km2 = 10.0 ** np.random.default_rng(2).uniform(0.0, 5.0, 3000)
+    gallery = dataclasses.replace(gallery_of(tmp_path, scattered()), cell_area_km2=areas_km2)
+    centres = np.array([(10.0, 20.0), (-60.0, 179.0)])
+    whole = radii(gallery, unit_vector(centres), centres, 5.0)
+    monkeypatch.setattr(search, "BLOCK_BYTES", 700 * gallery.width * 4)
+    np.testing.assert_array_equal(radii(gallery, unit_vector(centres), centres, 5.0), whole)
 
 
 def test_neighbours_across_the_antimeridian_are_near(tmp_path):

@@ -127,7 +127,7 @@ def blend_windows(
     elif len(pending) > overlap_frames:
         # Frames no window has seen: one more window, shifted back so that it is full.
         (outputs,) = _by_window(run_windows(tail[None]))
-        blend.add(outputs, offset=len(pending) - frames)
+        blend.add(outputs, final=frames - len(pending))
         yield blend.take(len(pending))
     elif seen_window and overlap_frames:
         yield blend.take(overlap_frames)
@@ -196,17 +196,15 @@ class _Blend:
         """Note the next frames of the stream; windows with them follow."""
         self.facts += facts
 
-    def add(self, outputs: Outputs, offset: int = 0) -> None:
-        """Add a window whose first frame is ``offset`` frames after frame 0; frames before 0 are already final."""
-        skip = max(0, -offset)
+    def add(self, outputs: Outputs, final: int = 0) -> None:
+        """Add a window whose first ``final`` frames are final already; the next one is frame 0."""
         count = len(next(iter(outputs.values())))
-        weights = window_weights(count)[skip:]
-        begin, end = offset + skip, offset + count
-        self._grow(end, outputs)
-        self.weights[begin:end] += weights
+        weights = window_weights(count)[final:]
+        self._grow(len(weights), outputs)
+        self.weights[: len(weights)] += weights
         for name, values in outputs.items():
             shaped = weights.reshape(-1, *(1,) * (values.ndim - 1))
-            self.sums[name][begin:end] += values[skip:] * shaped
+            self.sums[name][: len(weights)] += values[final:] * shaped
 
     def take(self, count: int) -> EmbeddedFrames:
         """Return the first ``count`` frames with their averages and forget them."""
