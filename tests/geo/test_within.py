@@ -13,9 +13,7 @@ def test_it_agrees_with_the_distance_to_the_nearest(reach_km):
     here = np.stack([np.rad2deg(np.arcsin(rng.uniform(-1, 1, 3000))), rng.uniform(-180, 180, 3000)], axis=-1)
     among = np.concatenate([here[:40] + rng.normal(0, 0.01, (40, 2)), [[89.99, 0.0], [0.0, 179.999], [-90.0, 5.0]]])
     distance_km, _ = nearest_neighbour(here, among)
-    np.testing.assert_array_equal(
-        is_within(here, among, reach_km), distance_km <= reach_km
-    )
+    np.testing.assert_array_equal(is_within(here, among, reach_km), distance_km <= reach_km)
 
 
 def test_across_the_antimeridian_and_at_a_place_itself():

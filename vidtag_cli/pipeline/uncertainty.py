@@ -62,7 +62,8 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
             float(lengths[row]),
             float(outputs["domain_distance"][row]),
             float(outputs["disagreement_km"][row]),
-            *radii_km[row].tolist(),
+            radius50_km=float(radii_km[row, 0]),
+            radius95_km=float(radii_km[row, 1]),
             outside_share=None if session.elsewhere is None else float(outside[row]),
             max_outside_share=max_outside,
         )

@@ -253,7 +253,7 @@ def _sides(pictures: Sequence[np.ndarray]) -> list[_Side]:
     ]
     # A small picture covers a part of each line only: what the fullest lines have is all that there can be.
     full = np.quantile(shares, 0.95, axis=2).max(axis=0)  # (2,)
-    return [_side(lines, *known, full) for lines, *known in zip(pictures, colours, shares, strict=True)]
+    return [_side(lines, colour, share, full) for lines, colour, share in zip(pictures, colours, shares, strict=True)]
 
 
 def _deviation(lines: np.ndarray, colour: np.ndarray) -> np.ndarray:
