@@ -58,7 +58,7 @@ def test_caveats_stand_in_every_output(vidtag, models):
     table = vidtag("locate", "clip.mp4", "--model", trained, "--shots", "whole", "-q")
     assert f"# {LIMITATION}" in table.stdout
     assert "# Cuts were not looked for" in table.stdout
-    assert table.stderr == "vidtag: Cuts were not looked for: the whole video was taken for one shot.\n"
+    assert table.stderr == "vidtag: clip.mp4: Cuts were not looked for: the whole video was taken for one shot.\n"
     assert vidtag("locate", "clip.mp4", "--model", trained, "-q").stderr == ""
     as_json = vidtag("locate", "clip.mp4", "--model", trained, "--shots", "whole", "--json", "--out", "a.csv")
     assert any("Cuts were not looked for" in text for text in json.loads(as_json.stdout)["inputs"][0]["limitations"])

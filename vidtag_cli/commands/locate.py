@@ -145,7 +145,6 @@ def locate_command(
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
     from vidtag_cli.pipeline.evidence import check_is_sha256
-    from vidtag_cli.pipeline.limitations import caveats_of_run
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
@@ -190,7 +189,7 @@ def locate_command(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
             observer=observer, allows_random_weights=allow_random_weights,
         )  # fmt: skip
-    loud, caveats = stderr_console(no_color=no_color), list[str]()
+    loud, said = stderr_console(no_color=no_color), list[str]()
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
@@ -205,10 +204,7 @@ def locate_command(
         results.append(outcome)
         _say_outcome(console, path, outcome, len(requests) > 1)
         if not isinstance(outcome, VidtagError):
-            for caveat in caveats_of_run(outcome.located.track.limitations, session.bundle.domain):
-                if caveat not in caveats:
-                    loud.print(f"vidtag: {printable(caveat)}")
-                    caveats.append(caveat)
+            said += _say_caveats(loud, path, outcome, session.bundle.domain, said)
         if isinstance(outcome, VidtagError) and (fail_fast or len(requests) == 1):
             break
     _print_results(requests, results, as_json, has_outputs=bool(out or out_dir))
@@ -237,13 +233,24 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
     if summary["abstain_reasons"]:
         text += "; abstained: " + ", ".join(f"{why} ({n})" for why, n in summary["abstain_reasons"].items())
     console.print(f"vidtag: {name}: {text}")
-    decoded = outcome.located.decoded
-    if not decoded.is_complete:
-        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
-    for note in (*decoded.notes, *outcome.located.borders.notes(outcome.located.video)):
+    for note in (*outcome.located.decoded.notes, *outcome.located.borders.notes(outcome.located.video)):
         console.print(f"vidtag: {name}: {printable(note)}")
     for note in outcome.notes():
         console.print(f"vidtag: {printable(note)}")
+
+
+def _say_caveats(console: Console, path: Path, result: RunResult, domain: str, said: list[str]) -> tuple[str, ...]:
+    """Print what must be known of this result beyond what holds for every one of the model, and return it."""
+    from vidtag_cli.pipeline.limitations import caveats_of_run
+
+    name = printable(str(path))
+    decoded = result.located.decoded
+    if not decoded.is_complete:
+        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
+    caveats = caveats_of_run(result.located.track.limitations, domain, said)
+    for caveat in caveats:
+        console.print(f"vidtag: {name}: {printable(caveat)}")
+    return caveats
 
 
 def _exit_code(results: list[RunResult | VidtagError], inputs: int, exit_zero_on_abstain: bool) -> int:

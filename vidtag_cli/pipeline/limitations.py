@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
 from vidtag_cli.pipeline.session import Session
@@ -50,8 +50,19 @@ def limitations_of(
     return (*(statement for statement, does_apply in applies.items() if does_apply), LIMITATION, CONFIRM)
 
 
-def caveats_of_run(limitations: Sequence[str], domain: str) -> tuple[str, ...]:
-    """Return those statements that do not hold for every track of a model with this ``domain``: said even to those who
-    asked for silence.
+_INCOMPLETE_BEGINS, _SPARSE_BEGINS = (text.partition("{")[0] for text in (INCOMPLETE, SPARSE_FRAMES))
+
+
+def caveats_of_run(limitations: Sequence[str], domain: str, said: Collection[str] = ()) -> tuple[str, ...]:
+    """Return those statements that do not hold for every track of a model with this ``domain``: told even to those who
+    asked for silence. Of those ``said`` before in a batch only what is of a single video is told again. That an input
+    is incomplete has words of its own.
     """
-    return tuple(statement for statement in limitations if statement not in (domain, LIMITATION, CONFIRM))
+    every_track = (domain, LIMITATION, CONFIRM)
+    return tuple(
+        statement
+        for statement in limitations
+        if statement not in every_track
+        and not statement.startswith(_INCOMPLETE_BEGINS)
+        and (statement not in said or statement.startswith(_SPARSE_BEGINS))
+    )
