@@ -24,6 +24,9 @@ GALLERY_FILE = "gallery_latlon.npy"
 GALLERY_EMBEDDING_FILE = "gallery_embedding.npy"
 """Optional: their embeddings (G, E) float32, unit vectors, as the model's own publisher computes them."""
 
+GATE_FILE = "gate.npz"
+"""Optional: the network that tells footage of the model's kind from others; see ``gate``."""
+
 Width = Annotated[int, Range(1, 65_536)]
 """Of an embedding or of features: the largest models published stay below a tenth of it."""
 
@@ -120,6 +123,23 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class GateContract:
+    """The gate of ``gate.npz``: what it distinguishes, that of training first, and when a window is refused: beyond
+    these log odds for any other kind, or below a margin between the cosines of the best places of a picture and of its
+    mirror image, a share of frames that agree with most others, or a mean cosine. ``statement`` says on what it was
+    fitted and what it lets through.
+    """
+
+    kinds: tuple[str, ...]
+    hidden_width: Annotated[int, Range(1, 4096)]
+    max_strangeness_nat: Measure
+    min_mirror_margin: Annotated[float, Range(-2.0, 2.0)]
+    min_agreeing_share: Annotated[float, Range(0.0, 1.0)]
+    min_mean_cosine: Annotated[float, Range(-1.0, 1.0)]
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRecord:
     """Where the weights come from: data sets, their licences, the seed, how data were split (in words).
 
@@ -157,6 +177,7 @@ class BundleContract:
     training: TrainingRecord
     metrics: dict[str, Measure]
     files: dict[str, str]
+    gate: GateContract | None = None
 
     @property
     def has_random_weights(self) -> bool:
@@ -240,6 +261,8 @@ def check_contract(contract: BundleContract) -> None:
     if not window.overlap_frames < window.frames:
         raise ModelError(f"window.overlap_frames: {window.overlap_frames} must lie in [0, {window.frames})")
     _check_graph_names(contract)
+    if contract.gate is not None and len(contract.gate.kinds) < 2:
+        raise ModelError("gate.kinds: at least that of training and one other are needed")
     for name, graph in contract.graphs.items():
         _check_graph_file(f"graphs.{name}", graph, contract.files)
         for index, variant in enumerate(graph.variants):

@@ -98,6 +98,9 @@ def locate_command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop (exit code 4) when the input is incomplete or damaged.")
     ] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not ask whether the model agrees with itself on changed pictures.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
     exit_zero_on_abstain: Annotated[
         bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
@@ -194,7 +197,7 @@ def locate_command(
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
-        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict, fast=fast,
         stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
         borders=border_choice,
     )  # fmt: skip

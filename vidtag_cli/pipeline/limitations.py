@@ -20,6 +20,8 @@ SPARSE_FRAMES = (
     "circles hold the true place then is unknown."
 )
 
+FAST = "Run with --fast: whether the model agrees with itself on changed copies of the pictures was not asked."
+
 INCOMPLETE = "The input is incomplete or damaged ({missing}): what is missing was not analysed."
 
 RANDOM = "The weights of this model are random: no place that it names means anything."
@@ -28,7 +30,7 @@ CONFIRM = "An investigative lead: a person must confirm it."
 
 
 def limitations_of(
-    session: Session, *, is_one_shot: bool, are_frames_sparse: bool, missing: Sequence[str] = ()
+    session: Session, *, is_one_shot: bool, are_frames_sparse: bool, is_fast: bool = False, missing: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Return what must be said of a track, one statement each: what holds for this run first, for every track last.
 
@@ -45,6 +47,7 @@ def limitations_of(
         NOT_MEASURED_THERE: is_measured and not session.searches_own_gallery,
         UNCALIBRATED: not is_measured,
         SPARSE_FRAMES.format(step_s=session.step_s): is_measured and are_frames_sparse,
+        FAST: is_fast,
         ONE_SHOT: is_one_shot,
     }
     return (*(statement for statement, does_apply in applies.items() if does_apply), LIMITATION, CONFIRM)

@@ -20,6 +20,7 @@ from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_cell_area_km2, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
 from vidtag_cli.pipeline.elsewhere import Elsewhere, find_elsewhere
+from vidtag_cli.pipeline.gate import Gate, load_gate
 from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
 FRAME_ENCODERS: Mapping[Kind, str] = {"vidtag": "dual_encoder", "geoclip": "image_encoder"}
@@ -44,6 +45,7 @@ class Session:
     rule: UncertaintyRule | UncalibratedRule
     searches_own_gallery: bool
     thread_pools: tuple[ThreadPool, ...] = ()
+    gate: Gate | None = None
     elsewhere: Elsewhere | None = None
 
     @property
@@ -100,7 +102,11 @@ def open_session(
             f"{bundle.path}: the weights of this model are random, so no place that it names means anything: use a "
             "trained model, or --allow-random-weights to try how the program runs"
         )
-    rule, domain = read_rule(bundle), load_domain_model(bundle)  # refused before engines are loaded and places embedded
+    rule, domain, gate = (
+        read_rule(bundle),
+        load_domain_model(bundle),
+        load_gate(bundle),
+    )  # refused before engines are loaded and places embedded
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
@@ -116,7 +122,7 @@ def open_session(
     is_own = gallery_path is None
     if isinstance(rule, UncertaintyRule) and not is_own:
         rule = rule.among_other_places()
-    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools, elsewhere)
+    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools, gate, elsewhere)
 
 
 def location_embedder(engine: Engine) -> Embed:
