@@ -194,7 +194,7 @@ def test_single_frames_say_how_far_their_places_move_in_changed_copies():
     places = np.array([[0.0, 0.0], [0.0, 90.0], [0.0, 10.0]])
     corners = np.eye(3, 4, dtype=np.float16)  # the embedding of each place
     gallery = SimpleNamespace(latlon_deg=places)
-    opened = SimpleNamespace(bundle=SimpleNamespace(embedding_dim=4), gallery=gallery)
+    opened = SimpleNamespace(bundle=SimpleNamespace(embedding_dim=4), own_gallery=gallery)
     found = {"frames": [0, 0, 1], "mirrored": [0, 2, 1], "cropped": [0, 1, 1]}
     columns = np.concatenate([corners[rows].astype(np.float32) for rows in found.values()], axis=1)
     with pytest.MonkeyPatch.context() as patch:
