@@ -16,7 +16,7 @@ from training.config import TrainingConfig
 from training.config_files import load_config
 from training.model.vidtag import VidTag, build_model
 from training.run.folder import FinishedRun, read_run
-from vidtag_cli.bundle.contract import Calibration
+from vidtag_cli.bundle.contract import RANDOM_WEIGHTS, Calibration
 from vidtag_cli.errors import InputError
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.sphere import destination_latlon
@@ -112,7 +112,7 @@ def _random_about(name: str) -> AboutModel:
     return dataclasses.replace(
         read_about("paper"),
         domain=f"None: the weights of {name} are random. It locates nothing and serves to test and to size hardware.",
-        data=(),
+        data=(f"{RANDOM_WEIGHTS} of {name}",),
         licences=("weights: random numbers",),
         split="none",
     )

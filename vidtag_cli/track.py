@@ -33,8 +33,9 @@ class TrackPoint:
     video, also those without an analysed frame. ``media_time_s`` is the container's presentation timestamp.
     ``radius50_m`` and ``radius95_m`` are the radii inside which the stated share of validation frames had their true
     place. ``repeats_frame`` is the ``frame_index`` of the first frame with the same picture, None for a picture that is
-    no repetition. ``confidence`` is the probability of the first candidate. A point with status ``abstained`` has no
-    position and says why in ``abstain_reason``.
+    no repetition. ``confidence`` is the probability of the first candidate. ``belief_outside`` is the share of the
+    model's belief that lies outside the places searched, None where these are the model's own. A point with status
+    ``abstained`` has no position and says why in ``abstain_reason``.
     """
 
     frame_index: int
@@ -49,6 +50,7 @@ class TrackPoint:
     abstain_reason: str | None = None
     shot: int = 0
     repeats_frame: int | None = None
+    belief_outside: float | None = None
 
 
 def reason_kind(abstain_reason: str) -> str:

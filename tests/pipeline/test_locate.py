@@ -27,6 +27,7 @@ from vidtag_cli.pipeline.uncertainty import unit_rows
 from vidtag_cli.pipeline.windows import EncodedFrames, gather_frames
 from vidtag_cli.track import TimeBasis
 from vidtag_cli.video.batches import FrameFacts
+from vidtag_cli.video.borders import NO_BORDERS, BorderReport
 from vidtag_cli.video.decode import Frame
 from vidtag_cli.video.decode_report import DecodeReport
 
@@ -36,6 +37,11 @@ def session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         return open_session(write_tiny_bundle(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(autouse=True)
+def video_without_a_file(monkeypatch):
+    monkeypatch.setattr(locate, "settle_borders", lambda *args: BorderReport())
 
 
 class Engine:
@@ -161,7 +167,7 @@ def test_the_decoder_gives_what_the_model_wants(session, monkeypatch, shots):
     assert given == {
         "path": VIDEO.path, "size_wh": (FRAME_SIZE_PX, FRAME_SIZE_PX), "sampling_fps": 3.0, "resize": "squash",
         "threads": 2, "mode": "fast", "device": "cuda:1", "block_frames": 7, "find_cuts": shots == "split",
-        "limits": options.limits,
+        "limits": options.limits, "borders": NO_BORDERS,
     }  # fmt: skip
 
 
@@ -188,7 +194,7 @@ def test_single_frames_say_how_far_their_places_move_in_changed_copies():
     places = np.array([[0.0, 0.0], [0.0, 90.0], [0.0, 10.0]])
     corners = np.eye(3, 4, dtype=np.float16)  # the embedding of each place
     gallery = SimpleNamespace(latlon_deg=places)
-    opened = SimpleNamespace(bundle=SimpleNamespace(embedding_dim=4), gallery=gallery)
+    opened = SimpleNamespace(bundle=SimpleNamespace(embedding_dim=4), own_gallery=gallery)
     found = {"frames": [0, 0, 1], "mirrored": [0, 2, 1], "cropped": [0, 1, 1]}
     columns = np.concatenate([corners[rows].astype(np.float32) for rows in found.values()], axis=1)
     with pytest.MonkeyPatch.context() as patch:

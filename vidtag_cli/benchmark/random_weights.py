@@ -10,7 +10,6 @@ from vidtag_cli.bundle.load import ModelBundle
 from vidtag_cli.errors import ModelError
 
 RANDOM_WORD = "random"
-"""Stands in ``training.data`` of a bundle that was exported with random weights."""
 
 
 def find_random_model(preset: str) -> Path:
@@ -34,5 +33,5 @@ def find_random_model(preset: str) -> Path:
 
 def check_random(bundle: ModelBundle) -> None:
     """Raise ModelError for a bundle that was trained: its speed should be quoted under its own name."""
-    if not any(RANDOM_WORD in text.lower() for text in bundle.contract.training.data):
+    if not bundle.contract.has_random_weights:
         raise ModelError(f"{bundle.path}: has no random weights: use --model {bundle.path}")

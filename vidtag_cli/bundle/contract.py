@@ -165,7 +165,10 @@ class GateContract:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """Where the weights come from: data sets, their licences, the seed, how data were split (in words)."""
+    """Where the weights come from: data sets, their licences, the seed, how data were split (in words).
+
+    An entry of ``data`` that holds the words ``random weights`` says that there was no training.
+    """
 
     data: tuple[str, ...]
     licences: tuple[str, ...]
@@ -199,6 +202,11 @@ class BundleContract:
     metrics: dict[str, Measure]
     files: dict[str, str]
     gate: GateContract | None = None
+
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the model was never trained, so that no place it names means anything."""
+        return any(RANDOM_WEIGHTS in entry.lower() for entry in self.training.data)
 
     def fixed_dimensions(self) -> dict[str, int]:
         """Return the letters that this bundle fixes, with their sizes."""
@@ -243,6 +251,9 @@ GRAPHS_OF_KIND: Mapping[Kind, tuple[str, ...]] = {
     "vidtag": ("dual_encoder", "tempgeo", "location_encoder", "georefiner"),
     "geoclip": ("image_encoder", "location_encoder"),
 }
+
+RANDOM_WEIGHTS = "random weights"
+"""Stands in an entry of ``training.data`` where the weights, or some of them, were drawn and never trained."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

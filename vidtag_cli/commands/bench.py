@@ -139,7 +139,7 @@ def _sweep(
         with showing_builds(console, "opening the model", quiet) as observer:
             session = open_session(
                 model_path, gallery_path=gallery, engine=name, device=engines.device, threads=engines.threads,
-                precision=engines.precision, observer=observer,
+                precision=engines.precision, observer=observer, allows_random_weights=True,
             )  # fmt: skip
         if random_weights is not None:
             check_random(session.bundle)

@@ -20,6 +20,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    BordersOption,
     CalibrationOption,
     DeviceOption,
     EngineOption,
@@ -30,6 +31,7 @@ from vidtag_cli.commands.options import (
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    RandomWeightsOption,
     ShotsOption,
     SmoothOption,
     ThreadsOption,
@@ -78,10 +80,12 @@ def eval_command(
         bool, typer.Option("--exit-zero-on-abstain", help="Exit with 0 instead of 8 when no frame could be located.")
     ] = False,
     fps: Annotated[float | None, typer.Option(min=0.001, help="Frames analysed per second of video.")] = None,
+    borders: BordersOption = "cut",
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
     model: ModelOption = None,
+    allow_random_weights: RandomWeightsOption = False,
     gallery: GalleryOption = None,
     calibration: CalibrationOption = None,
     engine: EngineOption = "onnxruntime",
@@ -104,7 +108,9 @@ def eval_command(
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.video.borders import parse_borders
 
+    border_choice = parse_borders(borders)
     if first_fix_at_s is not None and start_time is not None:
         raise UsageError("--first-fix-at-s and --start-time both align the truth: give one of them")
     if start_time is not None and len(videos) > 1:
@@ -127,12 +133,13 @@ def eval_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            calibration=calibration, observer=observer,
+            calibration=calibration, observer=observer, allows_random_weights=allow_random_weights,
         )  # fmt: skip
     options = LocateOptions(
         sampling_fps=fps,
         shots=shots or "split",
         smooth=smooth,
+        borders=border_choice,
         max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule),
     )
     measured: list[KnownVideo] = []

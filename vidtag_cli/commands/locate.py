@@ -9,6 +9,7 @@ import typer
 
 from vidtag_cli.commands.console import (
     output_json,
+    output_lines,
     output_table,
     path_fields,
     printable,
@@ -18,6 +19,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    BordersOption,
     CalibrationOption,
     DeviceOption,
     EngineOption,
@@ -28,6 +30,7 @@ from vidtag_cli.commands.options import (
     NoColorOption,
     PrecisionOption,
     QuietOption,
+    RandomWeightsOption,
     ShotsOption,
     SmoothOption,
     ThreadsOption,
@@ -69,6 +72,7 @@ def locate_command(
         str | None, typer.Option("--format", help="gpx, kml, geojson, csv; with --out-dir a list such as gpx,kml.")
     ] = None,
     model: ModelOption = None,
+    allow_random_weights: RandomWeightsOption = False,
     gallery: GalleryOption = None,
     calibration: CalibrationOption = None,
     fps: Annotated[
@@ -127,6 +131,7 @@ def locate_command(
     stall_timeout: Annotated[
         float, typer.Option(min=0.1, help="End an ffmpeg that gives nothing for so many seconds.")
     ] = 60.0,
+    borders: BordersOption = "cut",
     shots: ShotsOption = None,
     smooth: SmoothOption = "none",
     max_speed_kmh: MaxSpeedOption = None,
@@ -145,13 +150,12 @@ def locate_command(
     The answer for the whole video comes first, on stderr; the record, --json and every format but CSV hold it too.
     """
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
-    from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.evidence import check_is_sha256
-    from vidtag_cli.pipeline.limitations import calibration_text
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
     from vidtag_cli.pipeline.time_basis import parse_start_time
+    from vidtag_cli.video.borders import parse_borders
     from vidtag_cli.writers.atomic import make_output_folder
 
     set_verbosity(verbose, quiet)
@@ -171,6 +175,7 @@ def locate_command(
         raise UsageError("--shots split: key frames alone are too far apart to find cuts: leave one of the two out")
     if as_json and "-" in [str(path) for path in out or []]:
         raise UsageError("--json and --out - both write to stdout: give one of them")
+    border_choice = parse_borders(borders)
     _check_for_one_video(len(inputs), start_time, expect_sha256)
     instant = None if start_time is None else parse_start_time(start_time)
     if expect_sha256 is not None:
@@ -188,26 +193,24 @@ def locate_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            calibration=calibration, observer=observer,
+            calibration=calibration, observer=observer, allows_random_weights=allow_random_weights,
         )  # fmt: skip
-    if isinstance(session.rule, UncalibratedRule):
-        console.print(f"vidtag: {UNCALIBRATED}")
-    elif not session.searches_own_gallery:
-        console.print(f"vidtag: {NOT_MEASURED_THERE}")
-    elif session.calibration is not None:
-        console.print(f"vidtag: {printable(calibration_text(session.calibration))}")
+    loud, said = stderr_console(no_color=no_color), list[str]()
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
         smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict, fast=fast,
         stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
+        borders=border_choice,
     )  # fmt: skip
     for path, request in requests:
         with progress(console, path.name, quiet) as show:
             outcome = locate_or_error(path, session, options, request, instant, expect_sha256, show)
         results.append(outcome)
         _say_outcome(console, path, outcome, len(requests) > 1)
+        if not isinstance(outcome, VidtagError):
+            said += _say_caveats(loud, path, outcome, session.bundle.domain, said)
         if isinstance(outcome, VidtagError) and (fail_fast or len(requests) == 1):
             break
     _print_results(requests, results, as_json, has_outputs=bool(out or out_dir))
@@ -240,13 +243,24 @@ def _say_outcome(console: Console, path: Path, outcome: RunResult | VidtagError,
     for line in answer_lines(outcome.located.track):
         console.print(f"vidtag: {name}: {line}")
     console.print(f"vidtag: {name}: {text}")
-    decoded = outcome.located.decoded
-    if not decoded.is_complete:
-        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
-    for note in decoded.notes:
+    for note in (*outcome.located.decoded.notes, *outcome.located.borders.notes(outcome.located.video)):
         console.print(f"vidtag: {name}: {printable(note)}")
     for note in outcome.notes():
         console.print(f"vidtag: {printable(note)}")
+
+
+def _say_caveats(console: Console, path: Path, result: RunResult, domain: str, said: list[str]) -> tuple[str, ...]:
+    """Print what must be known of this result beyond what holds for every one of the model, and return it."""
+    from vidtag_cli.pipeline.limitations import caveats_of_run
+
+    name = printable(str(path))
+    decoded = result.located.decoded
+    if not decoded.is_complete:
+        console.print(f"vidtag: {name}: incomplete or damaged: {printable('; '.join(decoded.missing))}")
+    caveats = caveats_of_run(result.located.track.limitations, domain, said)
+    for caveat in caveats:
+        console.print(f"vidtag: {name}: {printable(caveat)}")
+    return caveats
 
 
 def _exit_code(results: list[RunResult | VidtagError], inputs: int, exit_zero_on_abstain: bool) -> int:
@@ -265,7 +279,9 @@ def _print_results(
     as_json: bool,
     has_outputs: bool,
 ) -> None:
-    """Print one JSON line, or the table of estimates when nothing was written to files."""
+    """Print one JSON line, or the table of estimates, with the caveats below, when nothing was written to files."""
+    from vidtag_cli.writers.values import limitations_of
+
     if as_json:
         if len(requests) == 1 and isinstance(results[0], VidtagError):
             return  # the error object is printed where the exit code is made
@@ -282,8 +298,10 @@ def _print_results(
     for (path, _), result in zip(requests, results, strict=False):
         if isinstance(result, VidtagError):
             continue
-        rows = [(path.name, *point_cells(point)) for point in result.located.track.points]
+        track = result.located.track
+        rows = [(path.name, *point_cells(point)) for point in track.points]
         output_table(("FILE", "FRAME", "TIME_S", "LAT", "LON", "RADIUS95_KM", "CONFIDENCE", "NOTE"), rows)
+        output_lines([printable(f"# {statement}") for statement in limitations_of(track)])
 
 
 def point_cells(point: TrackPoint) -> tuple[str, ...]:
@@ -292,4 +310,5 @@ def point_cells(point: TrackPoint) -> tuple[str, ...]:
     if point.status != "ok":
         return (*head, "-", "-", "-", "-", f"abstained: {point.abstain_reason}")
     radius_km = (point.radius95_m or 0.0) / 1000.0
-    return (*head, f"{point.lat_deg:.4f}", f"{point.lon_deg:.4f}", f"{radius_km:.0f}", f"{point.confidence:.2f}", "")
+    note = "" if point.belief_outside is None else f"{point.belief_outside:.0%} of the belief lies outside the places"
+    return (*head, f"{point.lat_deg:.4f}", f"{point.lon_deg:.4f}", f"{radius_km:.0f}", f"{point.confidence:.2f}", note)

@@ -16,13 +16,19 @@ import typer
 from vidtag_cli.errors import InputError, UsageError, missing_file, url_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one line of JSON to stdout instead of text.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors and caveats.")]
 VerboseOption = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; repeatable.")]
 NoColorOption = Annotated[bool, typer.Option("--no-color", help="Use no colours, as with NO_COLOR set.")]
 
 ModelOption = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME|PATH", help="The model (default: $VIDTAG_MODEL, then the configuration)."),
+]
+RandomWeightsOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-random-weights", help="Run a model of random weights, to try the program: it locates nothing."
+    ),
 ]
 GalleryOption = Annotated[
     Path | None, typer.Option("--gallery", readable=False, help="A gallery folder (default: the model's own).")
@@ -54,6 +60,14 @@ SmoothOption = Annotated[
 MaxSpeedOption = Annotated[
     float | None,
     typer.Option("--max-speed-kmh", help="The fastest plausible camera, with --smooth viterbi: 250, or the model's."),
+]
+
+BordersOption = Annotated[
+    str,
+    typer.Option(
+        metavar="cut|keep|L,T,R,B",
+        help="Bars and frames around the picture: found and cut away, kept, or cut at so many pixels a side.",
+    ),
 ]
 
 ShotsOption = Annotated[

@@ -84,6 +84,22 @@ def search_with_posterior(
     return scores, indices, _summary(sums)
 
 
+def sum_masses(gallery: Gallery, queries: np.ndarray, logit_scale: float, log_area: np.ndarray) -> np.ndarray:
+    """Return (N,) float64 logarithms of the sum of exp(s c + log A) over the points whose ``log_area`` (G,) is finite,
+    for queries (N, E); minus infinity where there is none.
+    """
+    queries = checked_queries(gallery, queries)
+    tile_points = max(MIN_TILE_POINTS, TILE_BYTES // (4 * max(1, len(queries))))
+    total = np.full(len(queries), -np.inf)
+    for start, scores in score_blocks(gallery, queries, tile_points):
+        counted = np.flatnonzero(np.isfinite(log_area[start : start + scores.shape[1]]))
+        if counted.size:
+            logs = scores[:, counted] * logit_scale + log_area[start + counted]
+            top = logs.max(axis=1)
+            total = np.logaddexp(total, top + np.log(np.exp(logs - top[:, None]).sum(axis=1)))
+    return total
+
+
 def point_mass(
     gallery: Gallery, scores: np.ndarray, indices: np.ndarray, logit_scale: float, log_partition: np.ndarray
 ) -> np.ndarray:

@@ -24,8 +24,9 @@ UNCALIBRATED = (
 """What every output of an uncalibrated model says about its numbers."""
 
 NOT_MEASURED_THERE = (
-    "Not measured with these places: a radius is that of the circle that holds 50 % or 95 % of the model's own "
-    "posterior among them, and a probability is the model's own too; how often the true place lies inside is unknown."
+    "Not measured with these places: a radius is the one measured for the model's own place of the frame, widened by "
+    "how far the place given lies from that, so that the circle holds the measured one; a probability is the model's "
+    "own."
 )
 """What every output of a measured model says about its numbers when it searched other places than its own."""
 

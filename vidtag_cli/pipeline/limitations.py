@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vidtag_cli.bundle.calibration_file import LoadedCalibration
 from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
@@ -18,7 +18,8 @@ CALIBRATED_BY_FILE = (
 ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
 
 ONLY_THESE_PLACES = (
-    "Only {count:,} places were searched ({source}): a camera that was elsewhere is given one of them all the same."
+    "Only {count:,} places were searched ({source}): a frame abstains where most of the model's belief lies elsewhere, "
+    "and any other is given one of these places."
 )
 
 SPARSE_FRAMES = (
@@ -29,6 +30,8 @@ SPARSE_FRAMES = (
 FAST = "Run with --fast: whether the model agrees with itself on changed copies of the pictures was not asked."
 
 INCOMPLETE = "The input is incomplete or damaged ({missing}): what is missing was not analysed."
+
+RANDOM = "The weights of this model are random: no place that it names means anything."
 
 CONFIRM = "An investigative lead: a person must confirm it."
 
@@ -44,6 +47,7 @@ def limitations_of(
     places = ONLY_THESE_PLACES.format(count=gallery.points, source=gallery.contract.origin.source)
     is_measured = isinstance(session.rule, UncertaintyRule)
     applies = {
+        RANDOM: session.bundle.contract.has_random_weights,
         session.bundle.domain: True,
         INCOMPLETE.format(missing="; ".join(missing)): bool(missing),
         places: not session.searches_own_gallery,
@@ -55,6 +59,24 @@ def limitations_of(
         ONE_SHOT: is_one_shot,
     }
     return (*(statement for statement, does_apply in applies.items() if does_apply), LIMITATION, CONFIRM)
+
+
+_INCOMPLETE_BEGINS, _SPARSE_BEGINS = (text.partition("{")[0] for text in (INCOMPLETE, SPARSE_FRAMES))
+
+
+def caveats_of_run(limitations: Sequence[str], domain: str, said: Collection[str] = ()) -> tuple[str, ...]:
+    """Return those statements that do not hold for every track of a model with this ``domain``: told even to those who
+    asked for silence. Of those ``said`` before in a batch only what is of a single video is told again. That an input
+    is incomplete has words of its own.
+    """
+    every_track = (domain, LIMITATION, CONFIRM)
+    return tuple(
+        statement
+        for statement in limitations
+        if statement not in every_track
+        and not statement.startswith(_INCOMPLETE_BEGINS)
+        and (statement not in said or statement.startswith(_SPARSE_BEGINS))
+    )
 
 
 def calibration_text(loaded: LoadedCalibration | None) -> str:

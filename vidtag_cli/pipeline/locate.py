@@ -37,6 +37,7 @@ from vidtag_cli.pipeline.windows import (
 )
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, frame_batches
+from vidtag_cli.video.borders import NO_BORDERS, BorderReport, Borders, BordersOption, settle_borders
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
 from vidtag_cli.video.decode_report import DecodeReport
@@ -54,7 +55,8 @@ class LocateOptions:
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
     ``strict`` makes an input that is incomplete or damaged an error. ``fast`` leaves out what the model says of changed
     copies of the pictures, by which it is asked whether it agrees with itself. ``stream`` is the number of the video
-    stream among all streams of the file, None for the one that ``choose_stream`` takes.
+    stream among all streams of the file, None for the one that ``choose_stream`` takes. ``borders`` around the moving
+    picture are found and cut away, kept, or cut at the widths in pixels that are given.
     """
 
     sampling_fps: float | None = None
@@ -73,6 +75,7 @@ class LocateOptions:
     max_pixels: int = DEFAULT_LIMITS.max_pixels
     max_frame_rate_fps: float = DEFAULT_LIMITS.max_frame_rate_fps
     stall_timeout_s: float = DEFAULT_LIMITS.stall_timeout_s
+    borders: BordersOption = "cut"
 
     @property
     def limits(self) -> DecodeLimits:
@@ -82,13 +85,16 @@ class LocateOptions:
 
 @dataclass(frozen=True, slots=True)
 class LocateResult:
-    """A located video: the track, what was read and whether all of it was there, what the decoder complained of."""
+    """A located video: the track, what was read and whether all of it was there, what the decoder complained of, and
+    which borders were cut away.
+    """
 
     track: Track
     video: VideoInfo
     decoded: DecodeReport
     decode_errors: tuple[str, ...]
     sampling_fps: float | None
+    borders: BorderReport = BorderReport()
 
 
 def locate_video(
@@ -108,7 +114,8 @@ def locate_video(
     """
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
-    with open_decoder(video, session, options) as decoder:
+    borders = settle_borders(video, options.borders, options.limits)
+    with open_decoder(video, session, options, borders.borders) as decoder:
         encoded_ahead = run_ahead(
             encode_batches(session, hold_repeats(frame_batches(decoder, options.batch_frames)), fast=options.fast),
             interrupt=decoder.close,
@@ -140,7 +147,7 @@ def locate_video(
         rule = path_rule(session.rule, options.max_speed_km_h, session.step_s)
         track = smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, options.top_k)
     track = with_answer(track, session.step_s, session.rule.place_radius_km)
-    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options))
+    return LocateResult(track, video, decoder.report, decoder.errors, sampling_rate_fps(session, options), borders)
 
 
 def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:
@@ -148,14 +155,16 @@ def sampling_rate_fps(session: Session, options: LocateOptions) -> float | None:
     return None if options.all_frames else options.sampling_fps or session.bundle.sampling.frames_per_second
 
 
-def open_decoder(video: VideoInfo, session: Session, options: LocateOptions) -> VideoDecoder:
+def open_decoder(
+    video: VideoInfo, session: Session, options: LocateOptions, borders: Borders = NO_BORDERS
+) -> VideoDecoder:
     """Return the decoder of a video that gives frames as the model wants them."""
     preprocess = session.bundle.preprocess
     return VideoDecoder(
         video.path, video, (preprocess.frame_size_px, preprocess.frame_size_px), sampling_rate_fps(session, options),
         resize=preprocess.resize, threads=options.decoder_threads, mode=options.decode_mode,
         device=options.decode_device, block_frames=options.batch_frames, find_cuts=options.shots == "split",
-        limits=options.limits,
+        limits=options.limits, borders=borders,
     )  # fmt: skip
 
 
@@ -211,8 +220,8 @@ def single_frames(session: Session, columns: np.ndarray) -> Outputs:
         "disagreement_km": nothing,
     }
     if copies:
-        _, best = search_gallery(session.gallery, np.concatenate([embedding, *copies]), 1)
-        own, *moved = np.split(session.gallery.latlon_deg[best[:, 0]], 1 + len(copies))
+        _, best = search_gallery(session.own_gallery, np.concatenate([embedding, *copies]), 1)
+        own, *moved = np.split(session.own_gallery.latlon_deg[best[:, 0]], 1 + len(copies))
         farthest_km = np.max([haversine_km(own, places) for places in moved], axis=0)
         outputs["moved_km"] = farthest_km.astype(np.float32)
     return outputs
@@ -224,16 +233,18 @@ def run_windows(session: Session, columns: np.ndarray) -> Outputs:
 
     ``first_embedding`` and ``refined_embedding`` (W, T, E) are those of the two searches, ``disagreement_km`` (W, T)
     how far the places of the other frames are. TempGeo gives frame embeddings; the first search turns them into places;
-    GeoRefiner looks at the places and the frames again. ``domain_distance`` (W, T) is the window's median, and so are
+    GeoRefiner looks at the places and the frames again. That search is always among the model's own places: whether
+    frames agree does not depend on where else one looks. ``domain_distance`` (W, T) is the window's median, and so are
     ``kind_logits`` (W, T, K) and ``window_signs`` (W, T, 3) the same for all frames: a clip is of one kind.
     """
     windows, frames, _ = columns.shape
     width = session.bundle.feature_dim
     features = np.ascontiguousarray(columns[..., :width])
     attended = session.run("tempgeo", frame_features=features)
-    scores, best = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
+    own = session.own_gallery
+    scores, best = search_gallery(own, np.concatenate(attended["frame_embedding"]), 1)
     best = best.reshape(windows, frames)
-    places = np.asarray(session.gallery.embeddings[best], dtype=np.float32)
+    places = np.asarray(own.embeddings[best], dtype=np.float32)
     refined = session.run("georefiner", refined_features=attended["refined_features"], location_embedding=places)
     distance = np.zeros((windows, frames), np.float32)
     if session.domain is not None:
@@ -243,7 +254,7 @@ def run_windows(session: Session, columns: np.ndarray) -> Outputs:
         "first_embedding": attended["frame_embedding"],
         "refined_embedding": refined["refined_embedding"],
         "domain_distance": distance,
-        "disagreement_km": np.stack([window_disagreement_km(session.gallery.latlon_deg[row]) for row in best]),
+        "disagreement_km": np.stack([window_disagreement_km(own.latlon_deg[row]) for row in best]),
     }
     if session.gate is not None:
         kinds = len(session.gate.limits.kinds)
@@ -261,7 +272,7 @@ def window_signs(session: Session, scores: np.ndarray, disagreement_km: np.ndarr
     margin = np.full(len(scores), np.inf)
     if mirrored.shape[-1]:
         attended = session.run("tempgeo", frame_features=np.ascontiguousarray(mirrored))
-        of_mirrored, _ = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
+        of_mirrored, _ = search_gallery(session.own_gallery, np.concatenate(attended["frame_embedding"]), 1)
         margin = (scores - of_mirrored.reshape(scores.shape)).mean(axis=1)
     limit_km = session.rule.max_disagreement_km if isinstance(session.rule, UncertaintyRule) else np.inf
     signs = (margin, (disagreement_km <= limit_km).mean(axis=1), scores.mean(axis=1))

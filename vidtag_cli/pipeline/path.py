@@ -297,11 +297,12 @@ def _at(point: TrackPoint, places: list[Candidate], radius50_m: float, radius95_
     return TrackPoint(
         point.frame_index, point.media_time_s, "ok", place.lat_deg, place.lon_deg, radius50_m, radius95_m,
         place.probability, tuple(places), shot=point.shot, repeats_frame=point.repeats_frame,
+        belief_outside=point.belief_outside,
     )  # fmt: skip
 
 
 def _abstained(point: TrackPoint, reason: str) -> TrackPoint:
     return TrackPoint(
         point.frame_index, point.media_time_s, "abstained", abstain_reason=reason, shot=point.shot,
-        repeats_frame=point.repeats_frame,
+        repeats_frame=point.repeats_frame, belief_outside=point.belief_outside,
     )  # fmt: skip

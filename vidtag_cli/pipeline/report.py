@@ -111,6 +111,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
     parameters = {
         **{name: getattr(options, name) for name in options.__dataclass_fields__},
         "sampling_fps": result.sampling_fps,
+        "borders": result.borders.record(),
         "cuts": cut_record(options),
         "blank_spread_levels": BLANK_SPREAD_LEVELS,
         "repeats": repeats_record(),
@@ -122,7 +123,8 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "model": {"name": bundle.name, "sha256": bundle.sha256, "version": bundle.contract.version,
                   "domain": bundle.domain, "licences": list(bundle.contract.training.licences)},
         "gallery": {"source": gallery.contract.origin.source, "points": gallery.points,
-                    "files": {name: record.sha256 for name, record in gallery.contract.files.items()}},
+                    "files": {name: record.sha256 for name, record in gallery.contract.files.items()},
+                    **elsewhere_record(session)},
         "calibration": calibration_record(session),
         "engines": {name: engine.describe() for name, engine in session.engines.items()},
         "thread_pools": [asdict(pool) for pool in session.thread_pools],
@@ -148,6 +150,19 @@ def calibration_record(session: Session) -> dict[str, Any] | None:
         "split": loaded.file.split,
         "clips": [asdict(clip) for clip in loaded.file.clips],
     }
+
+
+def elsewhere_record(session: Session) -> dict[str, Any]:
+    """Return what of the model's own gallery was searched beside the places that were chosen; nothing without these."""
+    elsewhere = session.elsewhere
+    if elsewhere is None:
+        return {}
+    return {"searched_beside": {
+        "source": elsewhere.gallery.contract.origin.source,
+        "files": {name: record.sha256 for name, record in elsewhere.gallery.contract.files.items()},
+        "points_outside": int(elsewhere.is_outside.sum()), "outside_from_km": elsewhere.reach_km,
+        "max_share_outside": elsewhere.max_share(session.gallery.points),
+    }}  # fmt: skip
 
 
 def cut_record(options: LocateOptions) -> dict[str, Any] | None:
@@ -229,6 +244,7 @@ def point_record(track: Track, point: TrackPoint) -> dict[str, Any]:
             {"lat": place.lat_deg, "lon": place.lon_deg, "score": place.score, "probability": place.probability}
             for place in point.candidates
         ],
+        **({} if point.belief_outside is None else {"belief_outside": point.belief_outside}),
     }
 
 

@@ -79,6 +79,8 @@ class RunResult:
             "answer": answer_record(track),
             "summary": summary_record(track),
             "completeness": completeness_record(self.located.decoded),
+            "borders": self.located.borders.record(),
+            "limitations": list(track.limitations),
             "outputs": [
                 {
                     **path_fields(out.path), "format": out.format_label, "sha256": out.sha256,

@@ -15,10 +15,12 @@ from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.engines.base import Engine
 from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.engines.opening import check_engine, has_float64, open_engine
+from vidtag_cli.errors import ModelError
 from vidtag_cli.gallery.build import Embed, cached_gallery, published_or_embedded
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_cell_area_km2, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
+from vidtag_cli.pipeline.elsewhere import Elsewhere, find_elsewhere
 from vidtag_cli.pipeline.gate import Gate, load_gate
 from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
@@ -31,7 +33,8 @@ class Session:
     """Everything that stays open while many videos are located with one model.
 
     ``embed_places`` gives the embeddings of the gallery's points before they were rounded to be stored.
-    ``searches_own_gallery`` says whether the gallery is the model's own, with which its calibration was measured.
+    ``searches_own_gallery`` says whether the gallery is the model's own, with which its calibration was measured;
+    where it is not, ``elsewhere`` is the own one, of which the points outside the chosen places are searched too.
     ``thread_pools`` are the threads of the libraries beside the engines. ``calibration`` is the file in place of the
     calibration that the model came with, which then is that of ``bundle`` too; None without one.
     """
@@ -46,6 +49,12 @@ class Session:
     thread_pools: tuple[ThreadPool, ...] = ()
     gate: Gate | None = None
     calibration: LoadedCalibration | None = None
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def own_gallery(self) -> Gallery:
+        """The model's own places, which frames are compared in whatever places are searched for them."""
+        return self.gallery if self.elsewhere is None else self.elsewhere.gallery
 
     @property
     def step_s(self) -> float:
@@ -75,34 +84,45 @@ def open_session(
     precision: str | None = None,
     calibration: Path | None = None,
     observer: BuildObserver | None = None,
+    allows_random_weights: bool = False,
 ) -> Session:
     """Return a session; raises ModelError when the model, the gallery or the engine cannot be had as asked.
 
     ``device`` is by default the engine's own, ``precision`` the bundle's; ``threads`` rules the engines on the CPU and,
     for the whole process, numpy and FAISS; by default all processors this process may use. ``observer`` hears about
-    engines that are built at first use and how far the embedding of the gallery is.
+    engines that are built at first use and how far the embedding of the gallery is. A model of random weights is
+    refused unless ``allows_random_weights``.
 
     Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are those that came with them, or
     are computed once, and are kept in the user's cache under the hash of the location encoder. The hash of every file
-    is checked: the evidence record names them. ``calibration`` is a file that was made for this very model.
+    is checked: the evidence record names them. With ``gallery_path`` the bundle's own are opened too, see
+    :mod:`vidtag_cli.pipeline.elsewhere`. ``calibration`` is a file that was made for this very model.
     """
     check_engine(engine)
     pools = limit_threads(threads)
     bundle, domain, loaded = _open_bundle(model, calibration)
+    if bundle.contract.has_random_weights and not allows_random_weights:
+        raise ModelError(
+            f"{bundle.path}: the weights of this model are random, so no place that it names means anything: use a "
+            "trained model, or --allow-random-weights to try how the program runs"
+        )
     rule, gate = read_rule(bundle), load_gate(bundle)  # refused before engines are loaded and places embedded
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
     }
     embed = location_embedder(engines["location_encoder"])
+    elsewhere = None
     if gallery_path is not None:
         gallery = open_gallery(gallery_path, bundle.graphs["location_encoder"].sha256, verify=True)
+        own, _ = _default_gallery(bundle, embed, observer or BuildObserver())
+        elsewhere = find_elsewhere(own, gallery, rule.radii if isinstance(rule, UncertaintyRule) else None)
     else:
         gallery, embed = _default_gallery(bundle, embed, observer or BuildObserver())
     is_own = gallery_path is None
     if isinstance(rule, UncertaintyRule) and not is_own:
         rule = rule.among_other_places()
-    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools, gate, loaded)
+    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools, gate, loaded, elsewhere)
 
 
 def _open_bundle(

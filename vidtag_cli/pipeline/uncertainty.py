@@ -12,7 +12,8 @@ from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_wi
 from vidtag_cli.gallery.search import checked_queries, rescore_points, score_blocks
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km
-from vidtag_cli.pipeline.calibration import COUNTRY_KM, UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.calibration import COUNTRY_KM, RadiusTable, UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.elsewhere import Elsewhere, outside_share
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.windows import EmbeddedFrames, Outputs
 from vidtag_cli.track import Candidate, TrackPoint
@@ -33,6 +34,8 @@ BLANK_SPREAD_LEVELS = 2.0
 The darkest of the real clips at hand have 8 levels, in a fade 2.7.
 """
 
+OUTSIDE_PLACES = "the model's best place lies outside the places searched ({percent:.3g} % of its belief)"
+
 FARTHEST_KM = float(np.pi * EARTH_RADIUS_KM)
 
 _EDGES_KM = np.geomspace(0.1, FARTHEST_KM, 1227)
@@ -47,8 +50,10 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
     rule, gallery, outputs = session.rule, session.gallery, embedded.outputs
     queries, lengths = unit_rows(outputs["refined_embedding"])
     scores, indices, summary = rank_points(session, queries, rule.posterior_scale)
-    masses = point_mass(gallery, scores, indices, rule.posterior_scale, summary.log_partition)
-    radii_km = _radii_km(session, queries, indices[:, 0], summary)
+    log_partition, outside = _with_elsewhere(session, queries, summary)
+    masses = point_mass(gallery, scores, indices, rule.posterior_scale, log_partition)
+    radii_km = _radii_km(session, queries, indices[:, 0], summary, log_partition)
+    max_outside = 1.0 if session.elsewhere is None else session.elsewhere.max_share(gallery.points)
     objections = objections_to(session, outputs)
     points = []
     for row, facts in enumerate(embedded.facts):
@@ -61,9 +66,21 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
             float(radii_km[row, 0]),
             float(radii_km[row, 1]),
             objections[row],
+            None if session.elsewhere is None else float(outside[row]),
+            max_outside,
         )
         points.append(_estimate(rule, facts, places[:top_k], doubt))
     return points
+
+
+def _with_elsewhere(session: Session, queries: np.ndarray, summary: PosteriorSummary) -> tuple[np.ndarray, np.ndarray]:
+    """Return (N,) log Z of the posteriors over all places that count, and the share (N,) of each that lies outside
+    those searched.
+    """
+    if session.elsewhere is None:
+        return summary.log_partition, np.zeros(len(queries))
+    outside = session.elsewhere.log_partition(queries, session.rule.posterior_scale)
+    return np.logaddexp(summary.log_partition, outside), outside_share(summary.log_partition, outside)
 
 
 def unit_rows(embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -141,16 +158,36 @@ def credible_radii_km(
     logit_scale: float,
     log_partition: np.ndarray,
     shares: Sequence[float],
+    elsewhere: Elsewhere | None = None,
 ) -> np.ndarray:
     """Return (N, len(shares)) kilometres: the circles around centres (N, 2) that hold these shares of the posteriors.
 
-    ``log_partition`` (N,) is that of :func:`~vidtag_cli.gallery.posterior.summarize_posterior`. A point's mass counts
-    as inside when all of the area it stands for is, taken as a disc: a single point is no position without extent.
-    Radii are rounded up, by at most one per cent.
+    ``log_partition`` (N,) is that of :func:`~vidtag_cli.gallery.posterior.summarize_posterior`; of the posteriors over
+    the gallery and the points of ``elsewhere``, where these count too. A point's mass counts as inside when all of the
+    area it stands for is, taken as a disc: a single point is no position without extent. Radii are rounded up, by at
+    most one per cent.
     """
     queries = checked_queries(gallery, queries)
-    log_area = gallery.log_cell_area()
-    extent_km = np.sqrt(np.exp(log_area) / np.pi)
+    mass = _mass_by_reach(gallery, gallery.log_cell_area(), queries, centres_latlon_deg, logit_scale, log_partition)
+    if elsewhere is not None:
+        mass += _mass_by_reach(
+            elsewhere.gallery, elsewhere.log_area(), queries, centres_latlon_deg, logit_scale, log_partition
+        )
+    inside = np.cumsum(mass, axis=1)
+    inside /= inside[:, -1:]
+    return np.stack([_EDGES_KM[(inside >= share).argmax(axis=1)] for share in shares], axis=-1)
+
+
+def _mass_by_reach(
+    gallery: Gallery,
+    log_area: np.ndarray,
+    queries: np.ndarray,
+    centres_latlon_deg: np.ndarray,
+    logit_scale: float,
+    log_partition: np.ndarray,
+) -> np.ndarray:
+    """Return (N, len(_EDGES_KM)) how much of the mass of points with these areas (G,) ends how far from the centres."""
+    extent_km = np.sqrt(np.exp(gallery.log_cell_area()) / np.pi)
     mass = np.zeros((len(queries), len(_EDGES_KM)))
     for start, scores in score_blocks(gallery, queries):
         stop = start + scores.shape[1]
@@ -160,22 +197,47 @@ def credible_radii_km(
             reach_km = haversine_km(centre, gallery.latlon_deg[start:stop][heavy]) + extent_km[start:stop][heavy]
             bins = np.searchsorted(_EDGES_KM, np.minimum(reach_km, FARTHEST_KM))
             mass[row] += np.bincount(bins, np.exp(log_mass[row, heavy]), minlength=len(_EDGES_KM))
-    inside = np.cumsum(mass, axis=1)
-    inside /= inside[:, -1:]
-    return np.stack([_EDGES_KM[(inside >= share).argmax(axis=1)] for share in shares], axis=-1)
+    return mass
 
 
-def _radii_km(session: Session, queries: np.ndarray, best: np.ndarray, summary: PosteriorSummary) -> np.ndarray:
+def _radii_km(
+    session: Session, queries: np.ndarray, best: np.ndarray, summary: PosteriorSummary, log_partition: np.ndarray
+) -> np.ndarray:
     """Return (N, 2) the 50 % and the 95 % radius of frames whose best gallery points are ``best`` (N,).
 
-    From the calibration, where there is one for this gallery; else the circles that hold these shares of the posterior.
+    From the calibration, where there is one for this gallery; widened where it is for the model's own; else the circles
+    that hold these shares of the posterior.
     """
     rule, gallery = session.rule, session.gallery
     if isinstance(rule, UncertaintyRule) and rule.radii is not None:
         return np.array([rule.radii.radii_km(radius_km) for radius_km in posterior_radius_km(summary)])
+    if session.elsewhere is not None and session.elsewhere.radii is not None:
+        return _widened_radii_km(
+            gallery, session.elsewhere, session.elsewhere.radii, queries, best, rule.posterior_scale
+        )
     return credible_radii_km(
-        gallery, queries, gallery.latlon_deg[best], rule.posterior_scale, summary.log_partition, RADIUS_SHARES
-    )
+        gallery, queries, gallery.latlon_deg[best], rule.posterior_scale, log_partition, RADIUS_SHARES,
+        session.elsewhere,
+    )  # fmt: skip
+
+
+def _widened_radii_km(
+    gallery: Gallery,
+    elsewhere: Elsewhere,
+    radii: RadiusTable,
+    queries: np.ndarray,
+    best: np.ndarray,
+    posterior_scale: float,
+) -> np.ndarray:
+    """Return (N, 2) kilometres: the radii measured for the model's own places of frames, and how far the chosen ones
+    ``best`` (N,) lie from these; at least the disc that a chosen one stands for.
+    """
+    own = elsewhere.gallery
+    _, own_best, summary = search_with_posterior(own, queries, 1, posterior_scale)
+    away_km = haversine_km(own.latlon_deg[own_best[:, 0]], gallery.latlon_deg[best])
+    extent_km = np.sqrt(np.exp(gallery.log_cell_area()[best]) / np.pi)
+    measured_km = np.array([radii.radii_km(radius_km) for radius_km in posterior_radius_km(summary)])
+    return np.maximum(measured_km + away_km[:, None], extent_km[:, None])
 
 
 def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
@@ -212,7 +274,7 @@ def _objection_to_move(moved_km: float) -> str | None:
 @dataclass(frozen=True, slots=True)
 class FrameDoubt:
     """What speaks against a frame's estimate: pictures that are blank or strange, neighbours that say otherwise, a wide
-    posterior.
+    posterior, and the share of it outside the places searched, None where these are the model's own.
     """
 
     spread_levels: float
@@ -222,6 +284,8 @@ class FrameDoubt:
     radius50_km: float
     radius95_km: float
     objection: str | None = None
+    outside_share: float | None = None
+    max_outside_share: float = 1.0
 
 
 def strangeness(
@@ -254,6 +318,8 @@ def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt)
     )
     if strange is not None:
         return strange
+    if doubt.outside_share is not None and not doubt.outside_share <= doubt.max_outside_share:
+        return OUTSIDE_PLACES.format(percent=min(99.9, 100.0 * doubt.outside_share))
     if isinstance(rule, UncalibratedRule):
         return _reason_without_calibration(rule, doubt)
     if not doubt.disagreement_km <= rule.max_disagreement_km:
@@ -276,11 +342,13 @@ def _estimate(
 ) -> TrackPoint:
     reason = _abstain_reason(rule, doubt)
     if reason is not None:
-        return TrackPoint(facts.source_index, facts.media_time_s, "abstained", abstain_reason=reason,
-                          shot=facts.shot, repeats_frame=facts.repeats)  # fmt: skip
+        return TrackPoint(
+            facts.source_index, facts.media_time_s, "abstained", abstain_reason=reason, shot=facts.shot,
+            repeats_frame=facts.repeats, belief_outside=doubt.outside_share,
+        )  # fmt: skip
     best = places[0]
     return TrackPoint(
         facts.source_index, facts.media_time_s, "ok", best.lat_deg, best.lon_deg,
         1000.0 * doubt.radius50_km, 1000.0 * doubt.radius95_km, best.probability, tuple(places), shot=facts.shot,
-        repeats_frame=facts.repeats,
+        repeats_frame=facts.repeats, belief_outside=doubt.outside_share,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from typing import NoReturn, get_args
 import numpy as np
 
 from vidtag_cli.errors import ModelError, UsageError, VideoError
+from vidtag_cli.video.borders import NO_BORDERS, Borders
 from vidtag_cli.video.bridging import TimeBridge
 from vidtag_cli.video.containers import file_url
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode, Resize, decode_argv, hardware_options
@@ -62,8 +63,8 @@ class VideoDecoder:
 
     ``sampling_fps`` None takes every frame; else the first one at or after each multiple of 1/fps s, counted from the
     first frame; none is ever repeated. ``squash`` scales the upright picture to the size whatever its shape;
-    ``center_crop`` first cuts it to that shape. Times are the container's own, need not start at 0, and
-    strictly increase.
+    ``center_crop`` first cuts it to that shape; ``borders`` are cut away before either. Times are the container's own,
+    need not start at 0, and strictly increase.
 
     ``mode`` limits what is decoded, and the rule above then chooses among those frames: ``fast`` leaves out frames that
     no other needs, ``keyframes`` takes key frames only, so that steps shorter than their distance stay empty. Times and
@@ -95,6 +96,7 @@ class VideoDecoder:
         block_frames: int = 1,
         find_cuts: bool = False,
         limits: DecodeLimits = DEFAULT_LIMITS,
+        borders: Borders = NO_BORDERS,
     ) -> None:
         if sampling_fps is not None and not (math.isfinite(sampling_fps) and sampling_fps > 0.0):
             raise UsageError(f"sampling rate {sampling_fps} is not a positive number of frames per second")
@@ -120,6 +122,7 @@ class VideoDecoder:
         self._block_frames = block_frames
         self._find_cuts = find_cuts
         self._limits = limits
+        self._borders = borders
         self._log = DecoderLog()
         self._pipe: FramePipe | None = None
         self._opened = ExitStack()
@@ -188,7 +191,7 @@ class VideoDecoder:
         def argv_for(times_fd: int, thumbnails_fd: int | None = None) -> list[str]:
             return decode_argv(
                 find_ffmpeg(), self._path, self._info, self._size_wh, grid, self._resize, self._threads, times_fd,
-                self._mode, self._device, thumbnails_fd, self._limits.decoder_pixels,
+                self._mode, self._device, thumbnails_fd, self._limits.decoder_pixels, self._borders,
             )  # fmt: skip
 
         inherited_fds = () if self._info.descriptor is None else (self._info.descriptor,)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import ffmpeg
 
 from vidtag_cli.errors import ModelError, UsageError
+from vidtag_cli.video.borders import NO_BORDERS, Borders
 from vidtag_cli.video.containers import FORMAT_WHITELIST, PROTOCOL_WHITELIST, file_url
 from vidtag_cli.video.ffmpeg import FfmpegBinary
 from vidtag_cli.video.info import VideoInfo
@@ -85,6 +86,7 @@ def decode_argv(
     device: DecodeDevice = "cpu",
     thumbnails_fd: int | None = None,
     max_pixels: int = DEFAULT_LIMITS.decoder_pixels,
+    borders: Borders = NO_BORDERS,
 ) -> list[str]:
     """Return the command that writes rgb24 frames to standard output and the time of each frame to ``times_fd``; and a
     grey thumbnail of every decoded frame, in use or not, to ``thumbnails_fd``, if there is one.
@@ -93,7 +95,9 @@ def decode_argv(
     with six digits only. Every decoded frame gives the lines ``frame:… pts:…`` and ``vidtag=decoded``, and each one
     in use the same again with ``vidtag=used``; pts counts in the time base of ``info``.
 
-    Without a ``grid`` every frame is in use. Pictures of more than ``max_pixels`` are an error to the decoder.
+    Without a ``grid`` every frame is in use. ``borders`` of the shown picture are cut away first, also of thumbnails;
+    pictures of another size than that in ``info`` lose the same share. Pictures of more than ``max_pixels`` are an
+    error to the decoder.
 
     With ``cuda`` or ``cuda:1`` the pictures stay on the graphics card until one or its thumbnail is used. A decoder
     that fell back to the CPU, which ffmpeg does by itself, would give pictures that cannot be downloaded: ffmpeg then
@@ -120,14 +124,17 @@ def decode_argv(
     if thumbnails_fd is not None:
         branches = frames.split()
         frames = branches[0]
-        small = _thumbnail(_downloaded(branches[1], device, info)).filter("setpts", expr=_FAR_APART)
+        small = _thumbnail(_cut(_downloaded(branches[1], device, info), info, borders)).filter(
+            "setpts", expr=_FAR_APART
+        )
         outputs.append(
             ffmpeg.output(small, f"pipe:{thumbnails_fd}", format="rawvideo", pix_fmt="gray", fps_mode="passthrough")
         )
     if grid is not None:
         frames = frames.filter("select", expr=grid.expression)
     frames = _report_times(frames, "modify", USED_MARK, times_fd)
-    frames = _picture(_upright(_downloaded(frames, device, info), info), size_wh, resize)
+    frames = _cut(_downloaded(frames, device, info), info, borders)
+    frames = _picture(_upright(frames, info), size_wh, resize)
     frames = frames.filter("setpts", expr=_FAR_APART)
     outputs.insert(0, ffmpeg.output(frames, "pipe:1", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough"))
     switches = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "repeat+error", "-copyts"]
@@ -165,6 +172,23 @@ def _downloaded(frames: Any, device: DecodeDevice, info: VideoInfo) -> Any:
             "use --decode-device cpu"
         )
     return frames.filter("hwdownload").filter("format", pix_fmts=download_format)
+
+
+def _cut(frames: Any, info: VideoInfo, borders: Borders) -> Any:
+    """Return frames without their borders; before they are turned, so that there is less to turn."""
+    if not borders:
+        return frames
+    left, top, right, bottom = borders.as_stored(info.orientation).widths()
+    width_px, height_px = info.width_px, info.height_px
+    # Products before quotients: of pictures of the stated size these are whole numbers.
+    return frames.filter(
+        "crop",
+        w=f"max(1,iw*{width_px - left - right}/{width_px})",
+        h=f"max(1,ih*{height_px - top - bottom}/{height_px})",
+        x=f"iw*{left}/{width_px}",
+        y=f"ih*{top}/{height_px}",
+        exact=1,
+    )
 
 
 def _thumbnail(frames: Any) -> Any:

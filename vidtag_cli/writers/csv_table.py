@@ -1,8 +1,9 @@
 """CSV (RFC 4180): one row per estimate, for spreadsheets, GDAL and GPSBabel.
 
 Abstained frames are left out unless they are asked for: GPSBabel reads an empty position as 1e25 degrees. The media
-time is called ``offset_s`` because GPSBabel stops at a column named ``media_time_s``. No cell holds a text from
-outside, so none can start a formula.
+time is called ``offset_s`` because GPSBabel stops at a column named ``media_time_s``. No cell begins with a text from
+outside, so none can start a formula: the caveats, which stand in every row since a table has no other place for them,
+begin with this program's own sentence.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from vidtag_cli.writers.values import (
     confidence_text,
     degree_text,
     instant_text,
+    limitations_of,
     media_time_text,
     radius_text,
     written_latlon,
@@ -24,6 +26,7 @@ from vidtag_cli.writers.values import (
 
 COLUMNS = ("frame", "offset_s", "time_utc", "lat", "lon", "radius50_m", "radius95_m", "confidence", "shot")
 STATUS_COLUMNS = ("status", "abstain_reason")
+CAVEATS_COLUMN = "caveats"
 
 
 def render_csv(track: Track, with_abstained: bool = False) -> bytes:
@@ -33,15 +36,17 @@ def render_csv(track: Track, with_abstained: bool = False) -> bytes:
     """
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\r\n")
-    table.writerow([*COLUMNS, *STATUS_COLUMNS] if with_abstained else COLUMNS)
+    status_columns = STATUS_COLUMNS if with_abstained else ()
+    table.writerow([*COLUMNS, *status_columns, CAVEATS_COLUMN])
+    caveats = " ".join(limitations_of(track))
     positions = iter(written_latlon(track.located()).tolist())
     for point in track.points:
         position = [degree_text(degrees) for degrees in next(positions)] if point.status == "ok" else ["", ""]
         row = _row(track, point, position)
         if with_abstained:
-            table.writerow([*row, point.status, legal_text(point.abstain_reason or "")])
+            table.writerow([*row, point.status, legal_text(point.abstain_reason or ""), caveats])
         elif point.status == "ok":
-            table.writerow(row)
+            table.writerow([*row, caveats])
     return text.getvalue().encode("utf-8")
 
 

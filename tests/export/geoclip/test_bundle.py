@@ -124,7 +124,7 @@ def session(exported, tmp_path_factory):
     bundle, _ = exported
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield open_session(bundle.path)
+        yield open_session(bundle.path, allows_random_weights=True)
 
 
 @pytest.fixture(scope="module")
