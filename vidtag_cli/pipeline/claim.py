@@ -46,8 +46,8 @@ def claim_log_ratios(
     _, nearest = nearest_neighbour(centres_deg, np.asarray(gallery.latlon_deg))
     centres, least_cosine = unit_vector(centres_deg), np.cos(min(radius_km / EARTH_RADIUS_KM, np.pi))
     log_area = gallery.log_cell_area()
-    # Rows: inside, outside; logarithms of sums of exp(score) * area and of areas.
-    log_mass, log_areas = np.full((2, 2, len(queries)), -np.inf)
+    area_inside = np.zeros(len(queries))
+    log_inside, log_outside = np.full((2, len(queries)), -np.inf)
     took_nearest = np.ones(len(queries), bool)
     tile_points = max(MIN_TILE_POINTS, TILE_BYTES // (8 * max(1, len(queries))))
     for start, scores in score_blocks(gallery, queries, tile_points):
@@ -55,19 +55,21 @@ def claim_log_ratios(
         is_inside = centres @ unit_vector(np.asarray(gallery.latlon_deg[start:stop])).T >= least_cosine  # (N, n)
         took_nearest &= ~is_inside.any(axis=1)
         is_inside |= np.arange(start, stop) == nearest[:, None]
-        weights = scores.astype(np.float64) * logit_scale + log_area[start:stop]
-        areas = np.broadcast_to(log_area[start:stop], weights.shape)
-        for side, chosen in enumerate((is_inside, ~is_inside)):
-            log_mass[side] = np.logaddexp(log_mass[side], _log_sum(weights, chosen))
-            log_areas[side] = np.logaddexp(log_areas[side], _log_sum(areas, chosen))
-    if not np.isfinite(log_areas).all():
+        logs = scores.astype(np.float64) * logit_scale + log_area[start:stop]
+        columns = np.flatnonzero(is_inside.any(axis=0))  # few: a circle is small
+        log_inside = np.logaddexp(log_inside, _log_sum(logs[:, columns], is_inside[:, columns]))
+        log_outside = np.logaddexp(log_outside, _log_sum(logs, ~is_inside))
+        area_inside += is_inside[:, columns] @ np.exp(log_area[start + columns])
+    if not np.isfinite(log_outside).all():
         raise ValueError("the claimed circle holds every place that is searched")
-    density = log_mass - log_areas
-    return ClaimedFrames(density[0] - density[1], took_nearest)
+    area_outside = np.exp(log_area).sum() - area_inside
+    return ClaimedFrames(log_inside - np.log(area_inside) - log_outside + np.log(area_outside), took_nearest)
 
 
 def _log_sum(logs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Return log of the sums of exp(logs) (N, n) over the chosen columns of each row; -inf where none is."""
+    if logs.shape[1] == 0:
+        return np.full(len(logs), -np.inf)
     masked = np.where(chosen, logs, -np.inf)
     top = masked.max(axis=1)
     base = np.where(np.isfinite(top), top, 0.0)

@@ -93,10 +93,12 @@ def locate_video(
     *,
     time_basis: TimeBasis | None = None,
     progress: Callable[[float], None] | None = None,
+    observe: Callable[[EmbeddedFrames], None] | None = None,
 ) -> LocateResult:
     """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
-    ``progress`` is called with the media time in seconds that has been analysed. Memory does not grow with the length
+    ``progress`` is called with the media time in seconds that has been analysed, ``observe`` with the frames as they
+    are searched. Memory does not grow with the length
     of the video but for the estimates themselves, and 1.5 KB a frame for a path.
     """
     points: list[TrackPoint] = []
@@ -108,6 +110,8 @@ def locate_video(
         with encoded_ahead as encoded:
             for embedded in gather_frames(embed_frames(session, encoded), FRAMES_SEARCHED_AT_ONCE):
                 points += estimate_points(session, embedded, options.top_k)
+                if observe is not None:
+                    observe(embedded)
                 if options.smooth == "viterbi":
                     searched.append(search_for_path(session, embedded))
                 if progress is not None:

@@ -18,6 +18,7 @@ from vidtag_cli.pipeline.output_files import all_or_none, settle_earlier_runs
 from vidtag_cli.pipeline.report import build_report, completeness_record, point_record, summary_record
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.time_basis import choose_time_basis
+from vidtag_cli.pipeline.windows import EmbeddedFrames
 from vidtag_cli.video.probe import probe_video
 from vidtag_cli.writers.answer import answer_record
 from vidtag_cli.writers.atomic import check_output_free, is_stream
@@ -136,6 +137,7 @@ def locate_unchanged(
     expected_sha256: str | None = None,
     named_after_sha256: str | None = None,
     progress: Callable[[float, float | None], None] | None = None,
+    observe: Callable[[EmbeddedFrames], None] | None = None,
 ) -> tuple[LocateResult, EvidenceState, EvidenceState]:
     """Return a located video, and the state of its file before and after.
 
@@ -154,6 +156,7 @@ def locate_unchanged(
             options,
             time_basis=choose_time_basis(video, start_time),
             progress=None if progress is None else lambda done_s: progress(done_s - begin_s, video.duration_s),
+            observe=observe,
         )
         after = evidence.read_state()
         evidence.check_unchanged(before, after)
