@@ -19,7 +19,8 @@ def tables(off_by=10.0):
 
 
 @pytest.mark.parametrize(
-    ("off_by", "statistic", "shots"), itertools.product((10.0, 0.1), [-50.0, 0.1, 0.35, 0.5, 1.0, 1.9, 2.1, 99.0], (1, 3))
+    ("off_by", "statistic", "shots"),
+    [*itertools.product((10.0, 0.1), (-50.0, 0.1, 0.35, 0.5, 1.0, 1.9, 2.1, 99.0), (1, 3))],
 )
 def test_every_verdict_has_numbers_that_carry_it(off_by, statistic, shots):
     measured = tables(off_by)
@@ -72,5 +73,3 @@ def test_no_verdict_says_confirmed():
 )  # fmt: skip
 def test_words_are_those_of_the_scale(ratio, words):
     assert verbal_support(ratio).startswith(words)
-
-
