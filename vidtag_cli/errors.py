@@ -11,6 +11,12 @@ ALL_FRAMES_ABSTAINED = 8
 SOME_INPUTS_FAILED = 9
 """Exit code of a batch in which at least one input failed and the others were done."""
 
+CLAIM_INCONSISTENT = 10
+"""Exit code of a check with ``--exit-verdict`` that found the claim inconsistent: a result, not an error."""
+
+CLAIM_UNDECIDED = 11
+"""Exit code of a check with ``--exit-verdict`` that cannot say."""
+
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)", re.DOTALL)
 """An address, as it was written or as a path that has lost one of its slashes."""

@@ -11,6 +11,7 @@ from vidtag_cli import DISTRIBUTION, __version__
 
 COMMANDS = (
     ("locate", "vidtag_cli.commands.locate", "locate_command"),
+    ("check", "vidtag_cli.commands.check", "check_command"),
     ("demo", "vidtag_cli.commands.demo", "demo_command"),
     ("eval", "vidtag_cli.commands.evaluate", "eval_command"),
     ("calibrate", "vidtag_cli.commands.calibrate", "calibrate_command"),
@@ -36,6 +37,8 @@ EXIT_CODES = (
     ("7", "evidence changed during the run, or differs from --expect-sha256"),
     ("8", "finished, every frame abstained: a valid result without a position"),
     ("9", "batch: some inputs failed, the others are done"),
+    ("10", "check --exit-verdict: the claim is inconsistent with the pictures"),
+    ("11", "check --exit-verdict: cannot say"),
     ("129, 130, 143", "interrupted: the terminal closed (SIGHUP), Ctrl-C, SIGTERM"),
     ("141", "the reader of stdout went away"),
 )

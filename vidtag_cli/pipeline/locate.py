@@ -109,8 +109,8 @@ def locate_video(
     """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
     ``progress`` is called with the media time in seconds that has been analysed, ``watch`` with what the model made of
-    the frames. Memory does not grow with the length
-    of the video but for the estimates themselves, and 1.5 KB a frame for a path.
+    the frames. Memory does not grow with the length of the video but for the estimates themselves, and 1.5 KB a frame
+    for a path.
     """
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
