@@ -13,9 +13,11 @@ from training.command_line import make_app, run_app
 from training.config_files import load_config
 from training.data.command import data_app
 from training.run.commands import benchmark, classify, predict, train
+from training.shift.command import shift_app
 
 app = make_app(__doc__)
 app.add_typer(data_app, name="data")
+app.add_typer(shift_app, name="shift")
 app.command()(train)
 app.command()(predict)
 app.command()(classify)

@@ -119,7 +119,7 @@ def compare_places(session: Session, package: Any, frames_rgb: np.ndarray) -> Ag
 
 def session_places(session: Session, frames_rgb: np.ndarray) -> list[list[Place]]:
     """Return the first places of frames in a session, rounded to float32 as the package's gallery is."""
-    outputs = single_frames(session.encode_frames(frames_rgb))
+    outputs = single_frames(session, session.encode_frames(frames_rgb))
     _, indices, _ = rank_points(session, outputs["refined_embedding"], session.rule.posterior_scale)
     # In float32, 23 places of the published gallery coincide with another one.
     lists = ([_place(session.gallery.latlon_deg[index]) for index in row] for row in indices)

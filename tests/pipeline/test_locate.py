@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -175,10 +176,26 @@ def test_an_incomplete_input_is_said_and_strict_refuses_it(session, monkeypatch)
 
 def test_single_frames_are_their_own_last_word():
     embedding = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    outputs = single_frames(embedding)
-    assert outputs["first_embedding"] is outputs["refined_embedding"] is embedding
+    opened = SimpleNamespace(bundle=SimpleNamespace(embedding_dim=4))
+    outputs = single_frames(opened, embedding)
+    assert outputs["first_embedding"] is outputs["refined_embedding"]
+    assert (outputs["first_embedding"] == embedding).all()
     assert not outputs["domain_distance"].any() and not outputs["disagreement_km"].any()
     assert outputs["domain_distance"].shape == outputs["disagreement_km"].shape == (3,)
+
+
+def test_single_frames_say_how_far_their_places_move_in_changed_copies():
+    places = np.array([[0.0, 0.0], [0.0, 90.0], [0.0, 10.0]])
+    corners = np.eye(3, 4, dtype=np.float16)  # the embedding of each place
+    gallery = SimpleNamespace(latlon_deg=places)
+    opened = SimpleNamespace(bundle=SimpleNamespace(embedding_dim=4), gallery=gallery)
+    found = {"frames": [0, 0, 1], "mirrored": [0, 2, 1], "cropped": [0, 1, 1]}
+    columns = np.concatenate([corners[rows].astype(np.float32) for rows in found.values()], axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locate, "search_gallery", lambda _, queries, k: (None, queries.argmax(1)[:, None]))
+        moved_km = single_frames(opened, columns)["moved_km"]
+    quarter_km = 6371.0088 * np.pi / 2
+    np.testing.assert_allclose(moved_km, [0.0, quarter_km, 0.0], rtol=1e-5)
 
 
 def test_a_model_without_a_domain_is_never_outside_it(session):

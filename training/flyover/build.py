@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.calibration.calibrate import CalibrationPlan, calibrate_on_clips, open_torch_gallery
-from training.calibration.paths import PathStep
+from training.calibration.calibrate import calibrate_on_clips, open_torch_gallery
 from training.checkpoint import save_weights
 from training.config import FlightConfig, TrainingConfig
 from training.flyover.backbones import BranchHeads, balance_branches_, build_branch_heads, pretrain_backbones
@@ -27,6 +26,8 @@ from training.model.vidtag import VidTag, build_model
 from training.phases.phase_one import train_phase_one
 from training.phases.phase_two import train_phase_two
 from training.run.folder import FinishedRun, RunFolder, domain_arrays, export_command, write_run
+from vidtag_cli.calibration.fit import CalibrationPlan
+from vidtag_cli.calibration.paths import PathStep
 from vidtag_cli.errors import UsageError
 from vidtag_cli.pipeline.domain import fit_domain_model
 

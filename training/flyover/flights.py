@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,20 @@ class Flights:
     def __len__(self) -> int:
         return len(self.latlon_deg)
 
+    def select(self, rows: np.ndarray) -> Flights:
+        """Return the flights of these numbers."""
+        return Flights(self.latlon_deg[rows], self.heading_deg[rows], self.footprint_km[rows], self.style[rows])
+
+    @classmethod
+    def join(cls, parts: Sequence[Flights]) -> Flights:
+        """Return the flights of all parts, of which there is at least one."""
+        return cls(
+            np.concatenate([part.latlon_deg for part in parts]),
+            np.concatenate([part.heading_deg for part in parts]),
+            np.concatenate([part.footprint_km for part in parts]),
+            np.concatenate([part.style for part in parts]),
+        )
+
 
 def near_land(latlon_deg: np.ndarray, coast_km: float) -> np.ndarray:
     """Return (N,) whether a position is on land or has land at ``coast_km`` in one of eight directions."""
@@ -53,12 +68,13 @@ def draw_flights(
     box: tuple[float, float, float, float] | None = None,
     frames: int | None = None,
     island_share: float = 0.0,
+    over_land: bool = True,
 ) -> Flights:
     """Return ``count`` flights that stay near land and inside the latitudes, uniform over the area they may start from.
 
     ``box`` (south, west, north, east; it may span the antimeridian) limits where a flight starts, for tests of a
     region. ``island_share`` of the flights start on small islands instead, which are too little of the Earth's area to
-    be learned otherwise: for training only.
+    be learned otherwise: for training only. Flights are anywhere, also at sea, unless ``over_land``.
     """
     on_islands = round(count * island_share)
     if on_islands:
@@ -67,7 +83,7 @@ def draw_flights(
         mixed = rng.permutation(count)
         latlon, heading = latlon[mixed], heading[mixed]
     else:
-        latlon, heading = _draw(config, count, rng, box, frames)
+        latlon, heading = _draw(config, count, rng, box, frames, over_land=over_land)
     return Flights(latlon, heading, rng.uniform(*config.footprint_km, count), rng.integers(0, 2, count))
 
 
@@ -78,16 +94,19 @@ def _draw(
     box: tuple[float, float, float, float] | None,
     frames: int | None,
     on_islands: bool = False,
+    over_land: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return positions (count, T, 2) and headings (count, T) of accepted flights."""
     frames = frames or config.frames
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     total = 0
     while total < count:
-        start = _draw_starts(config, 2 * count, rng, box, on_islands)
+        start = _draw_starts(config, 2 * count, rng, box, on_islands, over_land)
         path, heading = _fly(config, start, frames, rng)
         inside = (path[..., 0] >= config.latitude_deg[0]) & (path[..., 0] <= config.latitude_deg[1])
-        seen = inside & near_land(path.reshape(-1, 2), config.coast_km).reshape(inside.shape)
+        seen = inside
+        if over_land:
+            seen = inside & near_land(path.reshape(-1, 2), config.coast_km).reshape(inside.shape)
         good = seen.all(1)
         kept.append((path[good], heading[good]))
         total += int(good.sum())
@@ -102,15 +121,17 @@ def _draw_starts(
     rng: np.random.Generator,
     box: tuple[float, float, float, float] | None,
     on_islands: bool,
+    over_land: bool,
 ) -> np.ndarray:
-    """Return (M, 2) land positions, uniform by area: the sine of the latitude is uniform."""
+    """Return (M, 2) positions, of land where ``over_land``, uniform by area: the sine of the latitude is uniform."""
     south, west, north, east = box or (config.latitude_deg[0], -180.0, config.latitude_deg[1], 180.0)
     drawn = (200 if on_islands else 4) * count
     sine = rng.uniform(np.sin(np.radians(south)), np.sin(np.radians(north)), drawn)
     span_deg = (east - west) % 360.0 or 360.0
     lon_deg = (west + rng.uniform(0.0, span_deg, drawn) + 180.0) % 360.0 - 180.0
     starts = np.stack([np.degrees(np.arcsin(sine)), lon_deg], axis=-1)
-    starts = starts[is_land(starts)]
+    if over_land:
+        starts = starts[is_land(starts)]
     if on_islands:
         starts = starts[is_small_island(starts)]
     return starts[:count]

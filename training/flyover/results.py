@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from training.calibration.calibrate import locate_clips
-from training.calibration.paths import PathStep, decode_paths
+from training.calibration.calibrate import known_frames, locate_clips, searched_places
 from training.flyover.evaluate import REGIONS, FlightMetrics, measure
 from training.flyover.features import FeatureStore
 from training.flyover.imagery import STYLES
 from training.model.vidtag import VidTag
+from vidtag_cli.calibration.paths import PathStep, decode_paths
 from vidtag_cli.gallery.store import Gallery
 
 Results = Mapping[str, Mapping[str, FlightMetrics]]
@@ -30,10 +30,12 @@ def measure_steps(
     for name in ("test", *REGIONS):
         store = stores[name]
         located = locate_clips(model, store, gallery)
+        frames = known_frames(store, located, step.frame_interval_s)
+        path_deg, _ = decode_paths(searched_places(model, gallery), frames, path_scale, step, place_radius_km)
         steps = {
             "tempgeo": located.phase_one_latlon_deg,
             "georefiner": located.latlon_deg,
-            "path": decode_paths(gallery, located.phase_one_embedding, path_scale, step, place_radius_km)[0],
+            "path": path_deg.reshape(located.latlon_deg.shape),
         }
         subsets = {name: np.ones(len(store), bool)}
         if name == "test":

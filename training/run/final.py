@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from training.calibration.calibrate import CalibrationPlan, calibrate_on_clips, locate_clips, open_torch_gallery
+from training.calibration.calibrate import calibrate_on_clips, locate_clips, open_torch_gallery
 from training.config import TrainingConfig
 from training.evaluation.predictions import PredictionInfo, join_clips
 from training.evaluation.score import score_predictions
@@ -16,6 +16,7 @@ from training.features.held_out import HeldOutClips, SplitSamples, held_out_clip
 from training.features.store import FeatureCache
 from training.model.vidtag import VidTag
 from training.run.folder import FinishedRun, RunFolder, Splits, domain_arrays, export_command, write_run
+from vidtag_cli.calibration.fit import CalibrationPlan
 from vidtag_cli.gallery.sources import box_points
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.antimeridian import bounding_box

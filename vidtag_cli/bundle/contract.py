@@ -24,6 +24,9 @@ GALLERY_FILE = "gallery_latlon.npy"
 GALLERY_EMBEDDING_FILE = "gallery_embedding.npy"
 """Optional: their embeddings (G, E) float32, unit vectors, as the model's own publisher computes them."""
 
+GATE_FILE = "gate.npz"
+"""Optional: the network that tells footage of the model's kind from others; see ``gate``."""
+
 Width = Annotated[int, Range(1, 65_536)]
 """Of an embedding or of features: the largest models published stay below a tenth of it."""
 
@@ -100,23 +103,64 @@ class Window:
     overlap_frames: Annotated[int, Range(0, 1023)]
 
 
+Share = Annotated[float, Range(0.0, 1.0)]
+Count = Annotated[int, Range(0, 2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeCoverage:
+    """What was measured on ``clips`` of ``frames`` in all that were changed in one way, such as ``grey``, and located
+    with or without a path (``smoothing``).
+
+    ``coverage95`` is the share of the located frames whose 95 % circle held the true place, with the ends of its 95 %
+    interval by clip; all three are None where not one frame was located.
+    """
+
+    change: str
+    smoothing: Literal["none", "viterbi"]
+    clips: Count
+    frames: Count
+    located_share: Share
+    coverage95: Share | None = None
+    coverage95_low: Share | None = None
+    coverage95_high: Share | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """What was fitted on held-out clips: numbers, tables, the sentence for the report, the coverage measured.
 
     The names in ``parameters``, ``tables`` and ``measured`` belong to the code that computes uncertainty. A bundle that
     was never held against clips of known places has neither tables nor measurements: it is uncalibrated, its statement
-    says so, and the runtime claims no more.
+    says so, and the runtime claims no more. ``changes`` is what was measured on changed footage.
     """
 
     parameters: dict[str, Measure]
     tables: dict[str, list[Measure]]
     statement: str
     measured: dict[str, Measure]
+    changes: tuple[ChangeCoverage, ...] = ()
 
     @property
     def is_measured(self) -> bool:
         return bool(self.tables or self.measured)
+
+
+@dataclass(frozen=True, slots=True)
+class GateContract:
+    """The gate of ``gate.npz``: what it distinguishes, that of training first, and when a window is refused: beyond
+    these log odds for any other kind, or below a margin between the cosines of the best places of a picture and of its
+    mirror image, a share of frames that agree with most others, or a mean cosine. ``statement`` says on what it was
+    fitted and what it lets through.
+    """
+
+    kinds: tuple[str, ...]
+    hidden_width: Annotated[int, Range(1, 4096)]
+    max_strangeness_nat: Measure
+    min_mirror_margin: Annotated[float, Range(-2.0, 2.0)]
+    min_agreeing_share: Annotated[float, Range(0.0, 1.0)]
+    min_mean_cosine: Annotated[float, Range(-1.0, 1.0)]
+    statement: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +198,7 @@ class BundleContract:
     training: TrainingRecord
     metrics: dict[str, Measure]
     files: dict[str, str]
+    gate: GateContract | None = None
 
     def fixed_dimensions(self) -> dict[str, int]:
         """Return the letters that this bundle fixes, with their sizes."""
@@ -229,6 +274,8 @@ def check_contract(contract: BundleContract) -> None:
     if not window.overlap_frames < window.frames:
         raise ModelError(f"window.overlap_frames: {window.overlap_frames} must lie in [0, {window.frames})")
     _check_graph_names(contract)
+    if contract.gate is not None and len(contract.gate.kinds) < 2:
+        raise ModelError("gate.kinds: at least that of training and one other are needed")
     for name, graph in contract.graphs.items():
         _check_graph_file(f"graphs.{name}", graph, contract.files)
         for index, variant in enumerate(graph.variants):

@@ -14,6 +14,7 @@ COMMANDS = (
     ("check", "vidtag_cli.commands.check", "check_command"),
     ("demo", "vidtag_cli.commands.demo", "demo_command"),
     ("eval", "vidtag_cli.commands.evaluate", "eval_command"),
+    ("calibrate", "vidtag_cli.commands.calibrate", "calibrate_command"),
     ("bench", "vidtag_cli.commands.bench", "bench_command"),
     ("doctor", "vidtag_cli.commands.doctor", "doctor_command"),
 )

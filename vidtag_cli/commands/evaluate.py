@@ -20,6 +20,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    CalibrationOption,
     DeviceOption,
     EngineOption,
     GalleryOption,
@@ -82,6 +83,7 @@ def eval_command(
     max_speed_kmh: MaxSpeedOption = None,
     model: ModelOption = None,
     gallery: GalleryOption = None,
+    calibration: CalibrationOption = None,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -125,7 +127,7 @@ def eval_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            observer=observer,
+            calibration=calibration, observer=observer,
         )  # fmt: skip
     options = LocateOptions(
         sampling_fps=fps,

@@ -18,6 +18,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    CalibrationOption,
     DeviceOption,
     EngineOption,
     GalleryOption,
@@ -69,6 +70,7 @@ def locate_command(
     ] = None,
     model: ModelOption = None,
     gallery: GalleryOption = None,
+    calibration: CalibrationOption = None,
     fps: Annotated[
         float | None, typer.Option(min=0.001, help="Frames analysed per second of video (default: the model's).")
     ] = None,
@@ -93,6 +95,9 @@ def locate_command(
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop (exit code 4) when the input is incomplete or damaged.")
+    ] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Do not ask whether the model agrees with itself on changed pictures.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first input that fails.")] = False,
     exit_zero_on_abstain: Annotated[
@@ -142,6 +147,7 @@ def locate_command(
     from vidtag_cli.pipeline.batch import locate_or_error, named_inputs, requests_for
     from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncalibratedRule
     from vidtag_cli.pipeline.evidence import check_is_sha256
+    from vidtag_cli.pipeline.limitations import calibration_text
     from vidtag_cli.pipeline.locate import LocateOptions
     from vidtag_cli.pipeline.path import plausible_speed_km_h
     from vidtag_cli.pipeline.session import open_session
@@ -182,17 +188,19 @@ def locate_command(
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
             model, gallery_path=gallery, engine=engine, device=device, threads=threads, precision=precision,
-            observer=observer,
+            calibration=calibration, observer=observer,
         )  # fmt: skip
     if isinstance(session.rule, UncalibratedRule):
         console.print(f"vidtag: {UNCALIBRATED}")
     elif not session.searches_own_gallery:
         console.print(f"vidtag: {NOT_MEASURED_THERE}")
+    elif session.calibration is not None:
+        console.print(f"vidtag: {printable(calibration_text(session.calibration))}")
     results: list[RunResult | VidtagError] = []
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, top_k=top_k, decode_mode=decode, decode_device=decode_device,
         shots=shots or ("whole" if decode == "keyframes" else "split"),
-        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict,
+        smooth=smooth, max_speed_km_h=max_speed_kmh or plausible_speed_km_h(session.rule), strict=strict, fast=fast,
         stream=stream, max_pixels=max_pixels, max_frame_rate_fps=max_frame_rate, stall_timeout_s=stall_timeout,
     )  # fmt: skip
     for path, request in requests:

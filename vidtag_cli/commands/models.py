@@ -21,6 +21,7 @@ from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, 
 from vidtag_cli.errors import ModelError
 
 if TYPE_CHECKING:
+    from vidtag_cli.bundle.contract import Calibration
     from vidtag_cli.bundle.integrity import BundleReport
     from vidtag_cli.bundle.load import ModelBundle
     from vidtag_cli.engines.compile import CompiledGraph
@@ -184,6 +185,7 @@ def _description(bundle: ModelBundle) -> list[tuple[str, str]]:
         ("window", f"{bundle.window.frames} frames, {bundle.window.overlap_frames} shared"),
         ("locations", f"{bundle.location_encoder_kind}, {bundle.embedding_dim} dimensions"),
         ("uncertainty", bundle.calibration.statement),
+        *(("measured", text) for text in _measured_lines(bundle.calibration)),
         ("data", "; ".join(contract.training.data)),
         ("licences", "; ".join(contract.training.licences)),
         ("made with", contract.created_with),
@@ -191,6 +193,32 @@ def _description(bundle: ModelBundle) -> list[tuple[str, str]]:
     rows.extend((f"graph {n}"[:12], f"{graph.path.name}, {graph.precision}") for n, graph in bundle.graphs.items())
     rows.extend(("metric", f"{name}: {number:g}") for name, number in contract.metrics.items())
     return rows
+
+
+_COVERAGE = ("located_share", "coverage95", "coverage95_low", "coverage95_high")
+
+
+def _measured_lines(calibration: Calibration) -> list[str]:
+    """Return the coverage that was measured, one line for frames by themselves, for paths, and for each change."""
+    measured = calibration.measured
+    lines = [
+        f"{kind}: {_coverage_text(*(measured.get(f'{prefix}{name}') for name in _COVERAGE))}"
+        for kind, prefix in (("frame by frame", ""), ("--smooth viterbi", "path_"))
+        if f"{prefix}located_share" in measured
+    ]
+    for of in calibration.changes:
+        numbers = (of.located_share, of.coverage95, of.coverage95_low, of.coverage95_high)
+        path = ", --smooth viterbi" * (of.smoothing == "viterbi")
+        lines.append(f"{of.change}{path}: {_coverage_text(*numbers)} ({of.clips} clips, {of.frames} frames)")
+    return lines
+
+
+def _coverage_text(located_share: float | None, coverage95: float | None, low: float | None, high: float | None) -> str:
+    located = f"{100.0 * (located_share or 0.0):.1f} % of the frames located"
+    if coverage95 is None:
+        return located
+    interval = "interval not stored" if low is None or high is None else f"{100.0 * low:.1f}-{100.0 * high:.1f}"
+    return f"{located}, 95 % circle holds {100.0 * coverage95:.1f} % of them [{interval}]"
 
 
 def _report_fields(report: BundleReport) -> dict[str, Any]:

@@ -34,6 +34,12 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help="fp32 or fp16, where the model has it (default: the model's own).")
 ]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration", readable=False, help="A file of vidtag calibrate for this model, in place of its own figures."
+    ),
+]
 MAX_THREADS = 1024
 """Above the processors of any machine; a hundred thousand threads end the machine and not only the run."""
 

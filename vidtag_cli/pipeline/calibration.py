@@ -29,6 +29,11 @@ NOT_MEASURED_THERE = (
 )
 """What every output of a measured model says about its numbers when it searched other places than its own."""
 
+COUNTRY_KM = 750.0
+"""The next finer one, within which an answer names the country. Harmless changes of a picture may move its place so
+far, by a model that sees each frame by itself: chosen, not fitted.
+"""
+
 CONTINENT_KM = 2500.0
 """The coarsest distance at which image geolocation is scored: within it an answer names the continent."""
 

@@ -124,7 +124,7 @@ def check_input(
     queries: list[np.ndarray] = []
     located, before, after = locate_unchanged(
         path, session, options, start_time=start_time, expected_sha256=expected_sha256, progress=progress,
-        observe=lambda frames: queries.append(_queries(frames)),
+        watch=lambda frames: queries.append(_queries(frames)),
     )  # fmt: skip
     result = _judged(located, session, claim, queries, first_fix_at_s)
     if report is not None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vidtag_cli.bundle.calibration_file import LoadedCalibration
 from vidtag_cli.pipeline.calibration import NOT_MEASURED_THERE, UNCALIBRATED, UncertaintyRule
 from vidtag_cli.pipeline.session import Session
+from vidtag_cli.writers.names import printable
 from vidtag_cli.writers.values import LIMITATION
+
+CALIBRATED_BY_FILE = (
+    "Circles, limits and probabilities go by a calibration made after the model: {name}, SHA-256 {sha256}, fitted on "
+    "{fitted} clips and measured on {measured} others. {statement}"
+)
 
 ONE_SHOT = "Cuts were not looked for: the whole video was taken for one shot."
 
@@ -19,13 +26,15 @@ SPARSE_FRAMES = (
     "circles hold the true place then is unknown."
 )
 
+FAST = "Run with --fast: whether the model agrees with itself on changed copies of the pictures was not asked."
+
 INCOMPLETE = "The input is incomplete or damaged ({missing}): what is missing was not analysed."
 
 CONFIRM = "An investigative lead: a person must confirm it."
 
 
 def limitations_of(
-    session: Session, *, is_one_shot: bool, are_frames_sparse: bool, missing: Sequence[str] = ()
+    session: Session, *, is_one_shot: bool, are_frames_sparse: bool, is_fast: bool = False, missing: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Return what must be said of a track, one statement each: what holds for this run first, for every track last.
 
@@ -40,7 +49,19 @@ def limitations_of(
         places: not session.searches_own_gallery,
         NOT_MEASURED_THERE: is_measured and not session.searches_own_gallery,
         UNCALIBRATED: not is_measured,
+        calibration_text(session.calibration): session.calibration is not None and session.searches_own_gallery,
         SPARSE_FRAMES.format(step_s=session.step_s): is_measured and are_frames_sparse,
+        FAST: is_fast,
         ONE_SHOT: is_one_shot,
     }
     return (*(statement for statement, does_apply in applies.items() if does_apply), LIMITATION, CONFIRM)
+
+
+def calibration_text(loaded: LoadedCalibration | None) -> str:
+    """Return what is said of numbers that go by a calibration file, nothing without one."""
+    if loaded is None:
+        return ""
+    return CALIBRATED_BY_FILE.format(
+        name=printable(loaded.path.name), sha256=loaded.sha256, fitted=loaded.clips_of("fit"),
+        measured=loaded.clips_of("measure"), statement=loaded.file.calibration.statement,
+    )  # fmt: skip

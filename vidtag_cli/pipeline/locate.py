@@ -13,7 +13,10 @@ import numpy as np
 
 from vidtag_cli.errors import VideoError
 from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.answer import with_answer
+from vidtag_cli.pipeline.calibration import UncertaintyRule
+from vidtag_cli.pipeline.gate import changed_views
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
@@ -49,8 +52,9 @@ class LocateOptions:
 
     ``shots`` split treats each shot of an edited video by itself; whole takes the video for one shot. ``smooth``
     viterbi takes the path through the searched places that a camera of at most ``max_speed_km_h`` could take.
-    ``strict`` makes an input that is incomplete or damaged an error. ``stream`` is the number of the video stream among
-    all streams of the file, None for the one that ``choose_stream`` takes.
+    ``strict`` makes an input that is incomplete or damaged an error. ``fast`` leaves out what the model says of changed
+    copies of the pictures, by which it is asked whether it agrees with itself. ``stream`` is the number of the video
+    stream among all streams of the file, None for the one that ``choose_stream`` takes.
     """
 
     sampling_fps: float | None = None
@@ -64,6 +68,7 @@ class LocateOptions:
     smooth: Literal["none", "viterbi"] = "none"
     max_speed_km_h: float = MAX_SPEED_KM_H
     strict: bool = False
+    fast: bool = False
     stream: int | None = None
     max_pixels: int = DEFAULT_LIMITS.max_pixels
     max_frame_rate_fps: float = DEFAULT_LIMITS.max_frame_rate_fps
@@ -93,27 +98,28 @@ def locate_video(
     *,
     time_basis: TimeBasis | None = None,
     progress: Callable[[float], None] | None = None,
-    observe: Callable[[EmbeddedFrames], None] | None = None,
+    watch: Callable[[EmbeddedFrames], None] | None = None,
 ) -> LocateResult:
     """Return the track of a probed video; raises VideoError when it cannot be decoded, or not all of it as asked.
 
-    ``progress`` is called with the media time in seconds that has been analysed, ``observe`` with the frames as they
-    are searched. Memory does not grow with the length
+    ``progress`` is called with the media time in seconds that has been analysed, ``watch`` with what the model made of
+    the frames. Memory does not grow with the length
     of the video but for the estimates themselves, and 1.5 KB a frame for a path.
     """
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
     with open_decoder(video, session, options) as decoder:
         encoded_ahead = run_ahead(
-            encode_batches(session, hold_repeats(frame_batches(decoder, options.batch_frames))), interrupt=decoder.close
+            encode_batches(session, hold_repeats(frame_batches(decoder, options.batch_frames)), fast=options.fast),
+            interrupt=decoder.close,
         )
         with encoded_ahead as encoded:
             for embedded in gather_frames(embed_frames(session, encoded), FRAMES_SEARCHED_AT_ONCE):
                 points += estimate_points(session, embedded, options.top_k)
-                if observe is not None:
-                    observe(embedded)
                 if options.smooth == "viterbi":
                     searched.append(search_for_path(session, embedded))
+                if watch is not None:
+                    watch(embedded)
                 if progress is not None:
                     progress(points[-1].media_time_s)
     if options.strict and not decoder.report.is_complete:
@@ -125,6 +131,7 @@ def locate_video(
         session,
         is_one_shot=options.shots == "whole",
         are_frames_sparse=is_sparse([point.media_time_s for point in points], session.step_s),
+        is_fast=options.fast,
         missing=decoder.report.missing,
     )
     time_basis = at_first_point(time_basis or TimeBasis(), video, points[0].media_time_s if points else 0.0)
@@ -152,10 +159,21 @@ def open_decoder(video: VideoInfo, session: Session, options: LocateOptions) -> 
     )  # fmt: skip
 
 
-def encode_batches(session: Session, batches: Iterable[FrameBatch]) -> Generator[EncodedFrames, None, None]:
-    """Yield what the model's first graph, which sees every frame by itself, makes of batches of frames."""
+def encode_batches(
+    session: Session, batches: Iterable[FrameBatch], *, fast: bool = False
+) -> Generator[EncodedFrames, None, None]:
+    """Yield what the model's first graph, which sees every frame by itself, makes of batches of frames; beside it, as
+    further columns, what the gate says of them, and unless ``fast`` what the graph makes of harmlessly changed copies.
+    """
     for batch in batches:
-        yield EncodedFrames(batch.facts, session.encode_frames(batch.frames_rgb))
+        features = session.encode_frames(batch.frames_rgb)
+        columns = [features]
+        if session.gate is not None:
+            columns.append(session.gate.kind_logits(features, batch.frames_rgb))
+        if not fast:
+            views = changed_views(session.bundle.kind, session.gate is not None, batch.frames_rgb)
+            columns += [session.encode_frames(view) for view in views]
+        yield EncodedFrames(batch.facts, np.concatenate(columns, axis=1))
 
 
 def embed_frames(session: Session, encoded: Iterable[EncodedFrames]) -> Iterator[EmbeddedFrames]:
@@ -166,7 +184,7 @@ def embed_frames(session: Session, encoded: Iterable[EncodedFrames]) -> Iterator
     of the model's pace.
     """
     if session.bundle.kind == "geoclip":
-        yield from (EmbeddedFrames(batch.facts, single_frames(batch.features)) for batch in encoded)
+        yield from (EmbeddedFrames(batch.facts, single_frames(session, batch.features)) for batch in encoded)
         return
     window = session.bundle.window
     clips, encoded = paced(encoded, session.step_s)
@@ -178,28 +196,42 @@ def embed_frames(session: Session, encoded: Iterable[EncodedFrames]) -> Iterator
         yield from blend_windows(shot, clips * window.frames, clips * window.overlap_frames, run)
 
 
-def single_frames(embedding: np.ndarray) -> Outputs:
-    """Return the outputs of frames whose embeddings (n, E) are final: no neighbour confirms or contradicts them."""
+def single_frames(session: Session, columns: np.ndarray) -> Outputs:
+    """Return the outputs of frames whose embeddings are final: no neighbour confirms or contradicts them.
+
+    ``columns`` (n, E) are the embeddings, (n, 3 E) where those of changed copies follow them: ``moved_km`` (n,) is then
+    how far the farthest place of a copy lies from that of the frame. A place that moves is no place.
+    """
+    embedding, *copies = np.split(columns, columns.shape[1] // session.bundle.embedding_dim, axis=1)
     nothing = np.zeros(len(embedding), np.float32)
-    return {
+    outputs = {
         "first_embedding": embedding,
         "refined_embedding": embedding,
         "domain_distance": nothing,
         "disagreement_km": nothing,
     }
+    if copies:
+        _, best = search_gallery(session.gallery, np.concatenate([embedding, *copies]), 1)
+        own, *moved = np.split(session.gallery.latlon_deg[best[:, 0]], 1 + len(copies))
+        farthest_km = np.max([haversine_km(own, places) for places in moved], axis=0)
+        outputs["moved_km"] = farthest_km.astype(np.float32)
+    return outputs
 
 
-def run_windows(session: Session, features: np.ndarray) -> Outputs:
-    """Return what the model makes of windows, whose features are (W, T, D) float32.
+def run_windows(session: Session, columns: np.ndarray) -> Outputs:
+    """Return what the model makes of windows, whose ``columns`` (W, T, ...) float32 are those of ``encode_batches``:
+    features (D), and with a gate the logits of the kinds (K) and, unless left out, the features of the mirror images.
 
     ``first_embedding`` and ``refined_embedding`` (W, T, E) are those of the two searches, ``disagreement_km`` (W, T)
     how far the places of the other frames are. TempGeo gives frame embeddings; the first search turns them into places;
-    GeoRefiner looks at the places and the frames again. ``domain_distance`` (W, T) is the window's median, one number
-    for all its frames: a clip is of one kind.
+    GeoRefiner looks at the places and the frames again. ``domain_distance`` (W, T) is the window's median, and so are
+    ``kind_logits`` (W, T, K) and ``window_signs`` (W, T, 3) the same for all frames: a clip is of one kind.
     """
-    windows, frames, _ = features.shape
+    windows, frames, _ = columns.shape
+    width = session.bundle.feature_dim
+    features = np.ascontiguousarray(columns[..., :width])
     attended = session.run("tempgeo", frame_features=features)
-    _, best = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
+    scores, best = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
     best = best.reshape(windows, frames)
     places = np.asarray(session.gallery.embeddings[best], dtype=np.float32)
     refined = session.run("georefiner", refined_features=attended["refined_features"], location_embedding=places)
@@ -207,9 +239,30 @@ def run_windows(session: Session, features: np.ndarray) -> Outputs:
     if session.domain is not None:
         of_frames = session.domain.distance(np.concatenate(features)).reshape(windows, frames)
         distance[:] = np.median(of_frames, axis=1, keepdims=True)
-    return {
+    outputs = {
         "first_embedding": attended["frame_embedding"],
         "refined_embedding": refined["refined_embedding"],
         "domain_distance": distance,
         "disagreement_km": np.stack([window_disagreement_km(session.gallery.latlon_deg[row]) for row in best]),
     }
+    if session.gate is not None:
+        kinds = len(session.gate.limits.kinds)
+        logits, mirrored = columns[..., width : width + kinds], columns[..., width + kinds :]
+        outputs["kind_logits"] = logits.mean(axis=1, keepdims=True).repeat(frames, axis=1)
+        signs = window_signs(session, scores.reshape(windows, frames), outputs["disagreement_km"], mirrored)
+        outputs["window_signs"] = signs[:, None].repeat(frames, axis=1)
+    return outputs
+
+
+def window_signs(session: Session, scores: np.ndarray, disagreement_km: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Return (W, 3) float32 what ``WINDOW_SIGNS`` names of windows: from the cosines (W, T) of the first search, from
+    how far the frames' places lie apart, and from the features (W, T, D) of the mirror images, whose D may be 0.
+    """
+    margin = np.full(len(scores), np.inf)
+    if mirrored.shape[-1]:
+        attended = session.run("tempgeo", frame_features=np.ascontiguousarray(mirrored))
+        of_mirrored, _ = search_gallery(session.gallery, np.concatenate(attended["frame_embedding"]), 1)
+        margin = (scores - of_mirrored.reshape(scores.shape)).mean(axis=1)
+    limit_km = session.rule.max_disagreement_km if isinstance(session.rule, UncertaintyRule) else np.inf
+    signs = (margin, (disagreement_km <= limit_km).mean(axis=1), scores.mean(axis=1))
+    return np.stack(signs, axis=1).astype(np.float32)

@@ -15,7 +15,7 @@ from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km, unit_vector
 from vidtag_cli.pipeline.calibration import RadiusTable, UncalibratedRule, UncertaintyRule
 from vidtag_cli.pipeline.repeats import evidence_weights, split_held
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.uncertainty import merge_places, rank_points, strangeness, unit_rows
+from vidtag_cli.pipeline.uncertainty import merge_places, objections_to, rank_points, strangeness, unit_rows
 from vidtag_cli.pipeline.windows import EmbeddedFrames, frames_per_step
 from vidtag_cli.track import Candidate, Track, TrackPoint
 
@@ -110,6 +110,7 @@ def search_for_path(session: Session, embedded: EmbeddedFrames) -> SearchedPoint
             lengths.tolist(),
             outputs["domain_distance"].tolist(),
             disagreement_km.tolist(),
+            objections_to(session, outputs),
             strict=True,
         )
     ]

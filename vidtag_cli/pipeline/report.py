@@ -123,6 +123,7 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
                   "domain": bundle.domain, "licences": list(bundle.contract.training.licences)},
         "gallery": {"source": gallery.contract.origin.source, "points": gallery.points,
                     "files": {name: record.sha256 for name, record in gallery.contract.files.items()}},
+        "calibration": calibration_record(session),
         "engines": {name: engine.describe() for name, engine in session.engines.items()},
         "thread_pools": [asdict(pool) for pool in session.thread_pools],
         "parameters": parameters,
@@ -131,6 +132,22 @@ def method_record(session: Session, options: LocateOptions, result: LocateResult
         "random_seed": None,
         "smoothing": result.track.smoothing,
     }  # fmt: skip
+
+
+def calibration_record(session: Session) -> dict[str, Any] | None:
+    """Return the file in place of the model's own calibration, with the clips it rests on; None without one."""
+    loaded = session.calibration
+    if loaded is None:
+        return None
+    return path_fields(loaded.path, "file") | {
+        "sha256": loaded.sha256,
+        "schema": loaded.file.schema,
+        "created_utc": loaded.file.created_utc,
+        "created_with": loaded.file.created_with,
+        "seed": loaded.file.seed,
+        "split": loaded.file.split,
+        "clips": [asdict(clip) for clip in loaded.file.clips],
+    }
 
 
 def cut_record(options: LocateOptions) -> dict[str, Any] | None:

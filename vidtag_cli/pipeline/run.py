@@ -137,7 +137,7 @@ def locate_unchanged(
     expected_sha256: str | None = None,
     named_after_sha256: str | None = None,
     progress: Callable[[float, float | None], None] | None = None,
-    observe: Callable[[EmbeddedFrames], None] | None = None,
+    watch: Callable[[EmbeddedFrames], None] | None = None,
 ) -> tuple[LocateResult, EvidenceState, EvidenceState]:
     """Return a located video, and the state of its file before and after.
 
@@ -156,7 +156,7 @@ def locate_unchanged(
             options,
             time_basis=choose_time_basis(video, start_time),
             progress=None if progress is None else lambda done_s: progress(done_s - begin_s, video.duration_s),
-            observe=observe,
+            watch=watch,
         )
         after = evidence.read_state()
         evidence.check_unchanged(before, after)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidtag_cli.bundle.calibration_file import LoadedCalibration, read_calibration_file, with_calibration
 from vidtag_cli.bundle.contract import GALLERY_EMBEDDING_FILE, Kind
 from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import ModelBundle, load_bundle
@@ -18,6 +19,7 @@ from vidtag_cli.gallery.build import Embed, cached_gallery, published_or_embedde
 from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_cell_area_km2, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
+from vidtag_cli.pipeline.gate import Gate, load_gate
 from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
 FRAME_ENCODERS: Mapping[Kind, str] = {"vidtag": "dual_encoder", "geoclip": "image_encoder"}
@@ -30,7 +32,8 @@ class Session:
 
     ``embed_places`` gives the embeddings of the gallery's points before they were rounded to be stored.
     ``searches_own_gallery`` says whether the gallery is the model's own, with which its calibration was measured.
-    ``thread_pools`` are the threads of the libraries beside the engines.
+    ``thread_pools`` are the threads of the libraries beside the engines. ``calibration`` is the file in place of the
+    calibration that the model came with, which then is that of ``bundle`` too; None without one.
     """
 
     bundle: ModelBundle
@@ -41,6 +44,8 @@ class Session:
     rule: UncertaintyRule | UncalibratedRule
     searches_own_gallery: bool
     thread_pools: tuple[ThreadPool, ...] = ()
+    gate: Gate | None = None
+    calibration: LoadedCalibration | None = None
 
     @property
     def step_s(self) -> float:
@@ -68,6 +73,7 @@ def open_session(
     device: str | None = None,
     threads: int | None = None,
     precision: str | None = None,
+    calibration: Path | None = None,
     observer: BuildObserver | None = None,
 ) -> Session:
     """Return a session; raises ModelError when the model, the gallery or the engine cannot be had as asked.
@@ -78,12 +84,12 @@ def open_session(
 
     Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are those that came with them, or
     are computed once, and are kept in the user's cache under the hash of the location encoder. The hash of every file
-    is checked: the evidence record names them.
+    is checked: the evidence record names them. ``calibration`` is a file that was made for this very model.
     """
     check_engine(engine)
     pools = limit_threads(threads)
-    bundle = load_bundle(find_model(model))
-    rule, domain = read_rule(bundle), load_domain_model(bundle)  # refused before engines are loaded and places embedded
+    bundle, domain, loaded = _open_bundle(model, calibration)
+    rule, gate = read_rule(bundle), load_gate(bundle)  # refused before engines are loaded and places embedded
     engines = {
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
@@ -96,7 +102,19 @@ def open_session(
     is_own = gallery_path is None
     if isinstance(rule, UncertaintyRule) and not is_own:
         rule = rule.among_other_places()
-    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools)
+    return Session(bundle, engines, gallery, embed, domain, rule, is_own, pools, gate, loaded)
+
+
+def _open_bundle(
+    model: str | Path | None, calibration: Path | None
+) -> tuple[ModelBundle, DomainModel | None, LoadedCalibration | None]:
+    """Return a bundle with its own calibration or that of a file, its domain, and the file."""
+    bundle = load_bundle(find_model(model))
+    domain = load_domain_model(bundle)  # a file does not bring one: what the model says of itself decides
+    if calibration is None:
+        return bundle, domain, None
+    loaded = read_calibration_file(calibration)
+    return with_calibration(bundle, loaded), domain, loaded
 
 
 def location_embedder(engine: Engine) -> Embed:

@@ -12,9 +12,9 @@ from vidtag_cli.gallery.posterior import PosteriorSummary, point_mass, search_wi
 from vidtag_cli.gallery.search import checked_queries, rescore_points, score_blocks
 from vidtag_cli.gallery.store import Gallery
 from vidtag_cli.geo.sphere import EARTH_RADIUS_KM, haversine_km
-from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule
+from vidtag_cli.pipeline.calibration import COUNTRY_KM, UncalibratedRule, UncertaintyRule
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.windows import EmbeddedFrames
+from vidtag_cli.pipeline.windows import EmbeddedFrames, Outputs
 from vidtag_cli.track import Candidate, TrackPoint
 from vidtag_cli.video.batches import FrameFacts
 
@@ -49,6 +49,7 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
     scores, indices, summary = rank_points(session, queries, rule.posterior_scale)
     masses = point_mass(gallery, scores, indices, rule.posterior_scale, summary.log_partition)
     radii_km = _radii_km(session, queries, indices[:, 0], summary)
+    objections = objections_to(session, outputs)
     points = []
     for row, facts in enumerate(embedded.facts):
         places = merge_places(gallery.latlon_deg[indices[row]], scores[row], masses[row], rule.place_radius_km)
@@ -57,7 +58,9 @@ def estimate_points(session: Session, embedded: EmbeddedFrames, top_k: int) -> l
             float(lengths[row]),
             float(outputs["domain_distance"][row]),
             float(outputs["disagreement_km"][row]),
-            *radii_km[row].tolist(),
+            float(radii_km[row, 0]),
+            float(radii_km[row, 1]),
+            objections[row],
         )
         points.append(_estimate(rule, facts, places[:top_k], doubt))
     return points
@@ -188,6 +191,24 @@ def window_disagreement_km(latlon_deg: np.ndarray) -> np.ndarray:
     return np.median(others, axis=1).astype(np.float32)
 
 
+def objections_to(session: Session, outputs: Outputs) -> list[str | None]:
+    """Return for each frame why it is not of the model's kind, or why the model contradicts itself; None where neither
+    is so or was asked.
+    """
+    if "moved_km" in outputs:
+        return [_objection_to_move(float(moved_km)) for moved_km in outputs["moved_km"]]
+    if session.gate is None:
+        return [None] * len(outputs["disagreement_km"])
+    pairs = zip(outputs["kind_logits"], outputs["window_signs"], strict=True)
+    return [session.gate.objection(kind_logits, signs) for kind_logits, signs in pairs]
+
+
+def _objection_to_move(moved_km: float) -> str | None:
+    if moved_km <= COUNTRY_KM:
+        return None
+    return f"no place that stays (harmless changes of the picture move it by {moved_km:.0f} km, limit {COUNTRY_KM:.0f})"
+
+
 @dataclass(frozen=True, slots=True)
 class FrameDoubt:
     """What speaks against a frame's estimate: pictures that are blank or strange, neighbours that say otherwise, a wide
@@ -200,6 +221,7 @@ class FrameDoubt:
     disagreement_km: float
     radius50_km: float
     radius95_km: float
+    objection: str | None = None
 
 
 def strangeness(
@@ -208,12 +230,15 @@ def strangeness(
     embedding_length: float,
     domain_distance: float,
     disagreement_km: float,
+    objection: str | None,
 ) -> str | None:
     """Return why nothing the model says of a frame counts, or None. What is no number is within no limit."""
     if not spread_levels >= BLANK_SPREAD_LEVELS:
         return f"blank picture (pixels differ by {spread_levels:.1f} levels, limit {BLANK_SPREAD_LEVELS:.0f})"
     if not embedding_length >= SHORTEST_EMBEDDING:
         return f"no answer of the model (its windows cancel out to a length of {embedding_length:.1g})"
+    if objection is not None:
+        return objection
     if isinstance(rule, UncalibratedRule):
         return None
     if not domain_distance <= rule.max_domain_distance:
@@ -225,7 +250,7 @@ def strangeness(
 
 def _abstain_reason(rule: UncertaintyRule | UncalibratedRule, doubt: FrameDoubt) -> str | None:
     strange = strangeness(
-        rule, doubt.spread_levels, doubt.embedding_length, doubt.domain_distance, doubt.disagreement_km
+        rule, doubt.spread_levels, doubt.embedding_length, doubt.domain_distance, doubt.disagreement_km, doubt.objection
     )
     if strange is not None:
         return strange

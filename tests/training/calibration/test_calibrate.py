@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 from small_training import small_model
 
-from training.calibration.calibrate import (
-    CLIPS_PER_BIN,
-    CalibrationPlan,
-    calibrate_on_clips,
-    locate_clips,
-    open_torch_gallery,
-)
-from training.calibration.circles import conformal_quantile, radius_tables
-from training.calibration.paths import PathStep
+from training.calibration.calibrate import calibrate_on_clips, locate_clips, open_torch_gallery
 from training.features.clips import ClipBatch
+from vidtag_cli.calibration.circles import CLIPS_PER_BIN, clip_quantile, radius_tables
+from vidtag_cli.calibration.fit import CalibrationPlan
+from vidtag_cli.calibration.paths import PathStep
 from vidtag_cli.geo.grid import equal_area_grid
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.calibration import TABLES, UncalibratedRule, UncertaintyRule, read_rule
@@ -75,7 +70,11 @@ def test_radii_hold_what_they_promise_on_clips_that_took_no_part(fitted):
     assert fitted.measured["coverage50"] < fitted.measured["coverage95"]
     assert 0.8 < fitted.measured["located_share"] <= 1.0
     assert fitted.measured["test_frames"] == CLIPS * FRAMES
-    assert f"{100 * fitted.measured['coverage95']:.1f} %" in fitted.statement
+    measured = fitted.measured
+    assert measured["coverage95_low"] < measured["coverage95"] <= measured["coverage95_high"]
+    assert measured["test_clips"] == CLIPS
+    interval = f"[{100 * measured['coverage95_low']:.1f}-{100 * measured['coverage95_high']:.1f}, by clip]"
+    assert f"{100 * measured['coverage95']:.1f} % {interval}" in fitted.statement
 
 
 def test_paths_are_measured_as_they_will_be_decoded(model, gallery):
@@ -108,14 +107,14 @@ def test_paths_of_a_model_that_is_never_sure_of_one_locate_nothing(model, galler
 def test_the_conformal_quantile_leaves_room_for_one_more():
     """Of 19 scores the 95 % quantile is the largest, of 39 the second largest."""
     for count, expected in ((19, 18.0), (39, 37.0), (5, 4.0)):
-        assert conformal_quantile(np.arange(float(count)), 0.95) == expected
+        assert clip_quantile(np.arange(float(count)), np.arange(count), 0.95) == expected
 
 
 def test_more_doubt_never_promises_more():
     """Three bins whose 95 % errors are 10, 30 and 20: the last two become one, with an error between both."""
     doubt = np.repeat([0.1, 0.2, 0.3], 100)
     errors_km = np.concatenate([np.full(100, 10.0), np.full(100, 30.0), np.full(100, 20.0)])
-    tables = radius_tables(TABLES, doubt, errors_km, np.ones(300, bool), 3)
+    tables = radius_tables(TABLES, doubt, errors_km, np.arange(300), np.ones(300, bool), 3)
     assert len(tables[TABLES[0]]) == 1
     assert tables[TABLES[2]] == [10.0, 30.0]
     assert tables[TABLES[1]] == [10.0, 30.0]

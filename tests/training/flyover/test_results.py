@@ -5,13 +5,13 @@ import pytest
 from small_training import SmallClips, small_model
 
 from training.calibration.calibrate import locate_clips, open_torch_gallery
-from training.calibration.paths import PathStep
 from training.config_files import load_config
 from training.flyover.build import flyover_plan
 from training.flyover.evaluate import REGIONS, measure
 from training.flyover.features import FeatureStore
 from training.flyover.imagery import STYLES
 from training.flyover.results import measure_steps, results_markdown, results_metrics
+from vidtag_cli.calibration.paths import PathStep
 from vidtag_cli.geo.grid import equal_area_grid
 
 STEP = PathStep(180_000.0, 25.0, 1.0)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration.circles import conformal_quantile, measure_circles, radius_tables
+from vidtag_cli.calibration.circles import CLIPS_PER_BIN, clip_quantile, measure_circles, radius_tables
 
 NAMES = ("edges", "half", "most")
 
 
 def tables(doubt: list[float], errors_km: list[float], bins: int, kept: list[bool] | None = None) -> dict:
+    """Return the tables of frames that are a clip each, which may be as few as one in a bin."""
     is_kept = np.ones(len(doubt), bool) if kept is None else np.array(kept)
-    return radius_tables(NAMES, np.array(doubt, float), np.array(errors_km, float), is_kept, bins)
+    doubts, errors = np.array(doubt, float), np.array(errors_km, float)
+    return radius_tables(NAMES, doubts, errors, np.arange(len(doubts)), is_kept, bins, clips_per_bin=1)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def tables(doubt: list[float], errors_km: list[float], bins: int, kept: list[boo
     ],
 )
 def test_the_quantile_is_the_smallest_with_a_guarantee_for_one_more(count: int, share: float, rank: int) -> None:
-    assert conformal_quantile(np.random.default_rng(0).permutation(count) + 1.0, share) == rank
+    assert clip_quantile(np.random.default_rng(0).permutation(count) + 1.0, np.arange(count), share) == rank
 
 
 def test_each_bin_has_the_quantiles_of_its_own_errors() -> None:
@@ -76,13 +78,17 @@ FITTED = {"edges": [10.0], "half": [2.0, 20.0], "most": [5.0, 50.0]}
 
 
 def measured(doubt: list[float], errors_km: list[float], kept: list[bool], limit_km: float) -> dict[str, float]:
-    return measure_circles(NAMES, FITTED, np.array(doubt, float), np.array(errors_km, float), np.array(kept), limit_km)
+    doubts, errors = np.array(doubt, float), np.array(errors_km, float)
+    clip = np.arange(len(doubts))
+    return measure_circles(NAMES, FITTED, doubts, errors, clip, np.array(kept), limit_km)
 
 
 def test_circles_are_measured_on_what_would_be_located() -> None:
     found = measured([1, 9, 10, 11, 3], [2, 6, 20, 51, 1], [True, True, True, True, False], 50.0)
+    assert 0.0 < found.pop("coverage95_low") < 0.5 < found.pop("coverage95_high") < 1.0
     assert found == {
         "located_share": 0.8,
+        "located_clips": 4.0,
         "coverage50": 0.5,
         "coverage95": 0.5,
         "median_error_located_km": 13.0,
@@ -102,3 +108,39 @@ def test_circles_wider_than_the_limit_are_not_located() -> None:
 
 def test_without_a_located_frame_only_the_share_is_known() -> None:
     assert measured([1, 11], [1, 1], [False, True], 49.0) == {"located_share": 0.0}
+
+
+def test_each_clip_has_one_voice_however_many_frames_it_has() -> None:
+    """Of 39 clips one is wrong by 1,000 km and has 1,000 frames: two of 40 voices may lie beyond a 95 % radius."""
+    errors_km = np.concatenate([np.arange(1.0, 39.0), np.full(1000, 1000.0)])
+    clip = np.concatenate([np.arange(38), np.full(1000, 38)])
+    assert clip_quantile(errors_km, clip, 0.95) == 38.0
+    assert clip_quantile(errors_km, clip, 0.5) == 20.0
+
+
+def test_frames_of_a_clip_share_its_voice() -> None:
+    """Nineteen clips of four frames, the worst of each at 100 km: a quarter of every clip lies there."""
+    errors_km, clip = np.tile([1.0, 2.0, 3.0, 100.0], 19), np.arange(19).repeat(4)
+    assert clip_quantile(errors_km, clip, 0.7) == 3.0  # 19 / 20 of 3 / 4 are 0.7125
+    assert clip_quantile(errors_km, clip, 0.72) == 100.0
+
+
+def test_a_bin_of_too_few_clips_is_joined_with_its_neighbour() -> None:
+    doubt = np.concatenate([np.linspace(0.0, 1.0, 100), np.full(100, 9.0)])
+    clip = np.concatenate([np.arange(100), np.full(100, 100)])  # all that doubt comes from one clip
+    table = radius_tables(NAMES, doubt, np.arange(200.0), clip, np.ones(200, bool), 2)
+    assert table["edges"] == []
+    few = np.arange(200) < CLIPS_PER_BIN - 1
+    assert radius_tables(NAMES, doubt, np.arange(200.0), clip, few, 2)["most"][-1] > CLIPS_PER_BIN
+
+
+def test_an_interval_by_clip_is_wider_than_one_by_frame() -> None:
+    """Of a hundred clips of sixteen frames, five are wholly wrong: a hundred voices, not 1,600."""
+    errors_km = np.where(np.arange(1600) < 80, 9.0, 1.0)
+    one_bin = {"edges": [], "half": [1.0], "most": [5.0]}
+    zeros, ones = np.zeros(1600), np.ones(1600, bool)
+    by_clip = measure_circles(NAMES, one_bin, zeros, errors_km, np.arange(100).repeat(16), ones, 50.0)
+    by_frame = measure_circles(NAMES, one_bin, zeros, errors_km, np.arange(1600), ones, 50.0)
+    assert by_clip["coverage95"] == by_frame["coverage95"] == 0.95
+    assert by_clip["coverage95_low"] < 0.9 < by_frame["coverage95_low"]
+    assert by_frame["coverage95_high"] < 0.97 < by_clip["coverage95_high"]

@@ -1,0 +1,45 @@
+"""``python -m training shift``: a gate for a model, and what the model answers on footage unlike that of training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.command_line import make_app
+
+shift_app = make_app(__doc__)
+
+
+@shift_app.command()
+def fit(
+    model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write, NAME.vidtag.")],
+    samples: Annotated[Path, typer.Option(help="Folder of the changed flights; what is there is used again.")],
+    groups: Annotated[int, typer.Option(min=1, help="Groups of flights the gate is trained on.")] = 90,
+    preset: Annotated[str, typer.Option(help="Preset of the flights.")] = "flyover",
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle.")] = False,
+) -> None:
+    """Train a gate on changed flights, set its limits on others, write the bundle with it."""
+    from training.config_files import load_config
+    from training.shift.fit import write_gated_bundle
+
+    typer.echo(write_gated_bundle(model, out, load_config(preset), samples, groups, force=force))
+
+
+@shift_app.command()
+def table(
+    model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+    flights: Annotated[int, typer.Option(min=1, help="Flights a row.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the flights and of the bootstrap.")] = 1,
+    rows: Annotated[str, typer.Option(help="Names of rows, by commas; default: all.")] = "",
+    preset: Annotated[str, typer.Option(help="Preset of the flights.")] = "flyover",
+) -> None:
+    """Locate changed flights and write which share was located and how often the circles held, a row each."""
+    from training.config_files import load_config
+    from training.shift.table import write_table
+
+    names = [name.strip() for name in rows.split(",") if name.strip()]
+    typer.echo(write_table(model, out, load_config(preset), flights, seed, names))

@@ -1,0 +1,55 @@
+"""Films of flights located by the runtime's own pipeline, without video files: every clip is a shot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vidtag_cli.pipeline.locate import FRAMES_SEARCHED_AT_ONCE, embed_frames, encode_batches
+from vidtag_cli.pipeline.path import SearchedPoints, path_rule, plausible_speed_km_h, search_for_path, smooth_track
+from vidtag_cli.pipeline.repeats import hold_repeats
+from vidtag_cli.pipeline.session import Session
+from vidtag_cli.pipeline.uncertainty import estimate_points
+from vidtag_cli.pipeline.windows import EmbeddedFrames, Outputs, gather_frames, join_frames
+from vidtag_cli.track import Track, TrackPoint
+from vidtag_cli.video.batches import FrameBatch, FrameFacts, spread_levels
+
+TOP_K = 5
+
+
+def locate_film(session: Session, frames_rgb: np.ndarray, step_s: float | None = None) -> tuple[Track, Track]:
+    """Return the tracks, frame by frame and on a path, of clips (B, T, S, S, 3) uint8 one after another, each a shot,
+    with frames ``step_s`` apart, by default the model's own pace.
+    """
+    points: list[TrackPoint] = []
+    searched: list[SearchedPoints] = []
+    for embedded in gather_frames(_embedded(session, frames_rgb, step_s), FRAMES_SEARCHED_AT_ONCE):
+        points += estimate_points(session, embedded, TOP_K)
+        searched.append(search_for_path(session, embedded))
+    track = Track("film", tuple(points), session.bundle.name)
+    rule = path_rule(session.rule, plausible_speed_km_h(session.rule), session.step_s)
+    return track, smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, TOP_K)
+
+
+def film_outputs(session: Session, frames_rgb: np.ndarray) -> Outputs:
+    """Return what the model makes of clips (B, T, S, S, 3) uint8, arrays (B, T, ...)."""
+    outputs = join_frames(list(_embedded(session, frames_rgb, None))).outputs
+    return {name: values.reshape(*frames_rgb.shape[:2], *values.shape[1:]) for name, values in outputs.items()}
+
+
+def _embedded(session: Session, frames_rgb: np.ndarray, step_s: float | None) -> Iterator[EmbeddedFrames]:
+    batches = hold_repeats(_batches(frames_rgb, step_s or session.step_s))
+    return embed_frames(session, encode_batches(session, batches))
+
+
+def _batches(frames_rgb: np.ndarray, step_s: float) -> Iterator[FrameBatch]:
+    """Yield a batch a clip; time goes on from clip to clip."""
+    frames = frames_rgb.shape[1]
+    for clip, pictures in enumerate(frames_rgb):
+        spread = spread_levels(pictures)
+        facts = tuple(
+            FrameFacts(clip * frames + number, (clip * frames + number) * step_s, clip, float(spread[number]))
+            for number in range(frames)
+        )
+        yield FrameBatch(np.ascontiguousarray(pictures), facts)

@@ -1,0 +1,204 @@
+"""What a model answers on footage unlike that of training, a row for each kind: shares, coverage, intervals by clip."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.config import FlightConfig, TrainingConfig
+from training.flyover.flights import Flights, draw_flights, near_land
+from training.flyover.imagery import imagery_folder, load_textures
+from training.shift.changes import KINDS, Change, apply_change
+from training.shift.films import film_flights
+from training.shift.locate_film import locate_film
+from vidtag_cli.errors import UsageError
+from vidtag_cli.evaluation.bootstrap import ClipResampling, Estimate, estimate_ratio
+from vidtag_cli.files import replace_file
+from vidtag_cli.geo.sphere import haversine_km
+from vidtag_cli.pipeline.session import Session, open_session
+from vidtag_cli.track import Track
+
+_log = logging.getLogger("training")
+
+TEST_STREAM = 40
+_FLIGHTS_AT_ONCE = 25
+_OCEAN_KM = 800.0
+
+Draw = Callable[[FlightConfig, int, np.random.Generator], Flights]
+
+
+def _drawn(over_land: bool = True, **changes: tuple[float, float] | float) -> Draw:
+    """Return how flights are drawn from the preset's recipe with some of its fields changed."""
+
+    def draw(recipe: FlightConfig, count: int, rng: np.random.Generator) -> Flights:
+        return draw_flights(dataclasses.replace(recipe, **changes), count, rng, over_land=over_land)  # type: ignore[arg-type]
+
+    return draw
+
+
+def _over_the_sea(recipe: FlightConfig, count: int, rng: np.random.Generator) -> Flights:
+    """Return flights that never come within 800 km of land in any of eight directions: they start at any place."""
+    kept: list[Flights] = []
+    while sum(map(len, kept)) < count:
+        flights = draw_flights(recipe, 4 * count, rng, over_land=False)
+        at_sea = ~near_land(flights.latlon_deg.reshape(-1, 2), _OCEAN_KM).reshape(flights.heading_deg.shape).any(1)
+        kept.append(flights.select(np.flatnonzero(at_sea)))
+    return Flights.join(kept).select(np.arange(count))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: how flights are drawn, what is done to the film, whether they are seen in a picture never trained on."""
+
+    draw: Draw = _drawn()
+    change: Change = Change()
+    other_picture: bool = False
+
+
+def table_rows() -> Mapping[str, Row]:
+    """Return the rows of the table, by name: every kind of change at its typical strength, then other cameras."""
+    changed = {name: Row(change=kind.make(kind.typical)) for name, kind in KINDS.items()}
+    footprints = {f"footprint_{km}_km": Row(_drawn(footprint_km=(km, km))) for km in (300, 450, 900, 1300)}
+    spacings = {f"spacing_{km}_km": Row(_drawn(step_km=(km, km))) for km in (1, 5, 100)}
+    cameras = {
+        "hovering": Row(_drawn(step_km=(1e-3, 1e-3), turn_deg_per_frame=0.0)),
+        "poles": Row(_drawn(over_land=False, latitude_deg=(75.0, 90.0))),
+        "sea": Row(_over_the_sea),
+        "other_picture": Row(other_picture=True),
+    }
+    return changed | footprints | spacings | cameras
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """Of the frames of one row: which share was located, how many of these lay inside their circles, how far off they
+    were; ``frames`` says out of how many.
+    """
+
+    frames: int
+    located: Estimate
+    coverage95: Estimate
+    coverage50: Estimate
+    median_km: float
+
+
+def measure(track: Track, truth_latlon_deg: np.ndarray, seed: int) -> RowResult:
+    """Return the result of a film's track against the true positions (B, T, 2); intervals are by clip."""
+    clips, frames, _ = truth_latlon_deg.shape
+    nan = float("nan")
+    values = np.array(
+        [
+            (point.lat_deg, point.lon_deg, point.radius50_m, point.radius95_m) if point.status == "ok" else (nan,) * 4
+            for point in track.points
+        ],
+        np.float64,
+    ).reshape(clips, frames, 4)
+    is_located = np.isfinite(values[..., 0])
+    error_km = np.full((clips, frames), np.inf)
+    error_km[is_located] = haversine_km(values[is_located][:, :2], truth_latlon_deg[is_located])
+    resampling = ClipResampling(clips, seed)
+    counts = is_located.sum(1).astype(np.float64)
+    inside50, inside95 = (
+        (is_located & (1000.0 * error_km <= values[..., column])).sum(1).astype(np.float64) for column in (2, 3)
+    )
+    return RowResult(
+        clips * frames,
+        estimate_ratio(counts, np.full(clips, float(frames)), resampling),
+        estimate_ratio(inside95, counts, resampling),
+        estimate_ratio(inside50, counts, resampling),
+        float(np.median(error_km[is_located])) if is_located.any() else nan,
+    )
+
+
+def write_table(model: str, out: Path, config: TrainingConfig, flights: int, seed: int, names: list[str]) -> str:
+    """Write the table of some rows, or of all, to ``out`` and return it; raises UsageError for a row there is not."""
+    rows = table_rows()
+    unknown = [name for name in names if name not in rows]
+    if unknown:
+        raise UsageError(f"--rows {unknown[0]}: there is no such row; there are {', '.join(rows)}")
+    session = open_session(model)
+    textures = load_textures()
+    results = {}
+    for number, (name, row) in enumerate(rows.items()):
+        if names and name not in names:
+            continue
+        rng = np.random.default_rng((config.seed, TEST_STREAM, seed, number))
+        results[name] = locate_row(session, config, textures, row, flights, rng, seed)
+        _log.info("%s: %s", name, _cells(results[name][1]))
+    text = _markdown(results, session, flights, seed)
+    replace_file(out, text.encode())
+    return text
+
+
+def locate_row(
+    session: Session,
+    config: TrainingConfig,
+    textures: Tensor,
+    row: Row,
+    count: int,
+    rng: np.random.Generator,
+    seed: int,
+) -> tuple[RowResult, RowResult]:
+    """Return the results, frame by frame and on a path, of ``count`` new flights of a row."""
+    flights = row.draw(config.flight_recipe(), count, rng)
+    seen = other_picture(textures) if row.other_picture else textures
+    frames = []
+    for begin in range(0, count, _FLIGHTS_AT_ONCE):
+        film = film_flights(seen, flights.select(np.arange(begin, min(count, begin + _FLIGHTS_AT_ONCE))), rng)
+        frames.append(apply_change(film, row.change, session.bundle.preprocess.frame_size_px))
+    single, path = locate_film(session, np.concatenate(frames))
+    return measure(single, flights.latlon_deg, seed), measure(path, flights.latlon_deg, seed)
+
+
+def other_picture(textures: Tensor) -> Tensor:
+    """Return, in the form of the textures, a picture of the Earth that no model was trained on: ETOPO1's colours."""
+    from PIL import Image
+    from torch.nn import functional
+
+    height, padded = textures.shape[-2:]
+    margin = (padded - 2 * height) // 2
+    Image.MAX_IMAGE_PIXELS = None  # known and wanted, as in load_textures
+    with Image.open(imagery_folder() / "etopo1.jpg") as picture:
+        pixels = np.asarray(picture.convert("RGB").resize((2 * height, height), Image.Resampling.BOX))
+    texture = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float()
+    texture = functional.pad(texture[None], (margin, margin, 0, 0), mode="circular")
+    return texture.repeat(len(textures), 1, 1, 1).to(textures.device)
+
+
+def _cells(result: RowResult) -> str:
+    return " | ".join(
+        (
+            _share(result.located), _share(result.coverage95), _share(result.coverage50),
+            "-" if np.isnan(result.median_km) else f"{result.median_km:.0f}",
+        )
+    )  # fmt: skip
+
+
+def _share(estimate: Estimate) -> str:
+    if np.isnan(estimate.value):
+        return "-"
+    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.0f}-{100 * estimate.high:.0f})"
+
+
+def _markdown(results: Mapping[str, tuple[RowResult, RowResult]], session: Session, flights: int, seed: int) -> str:
+    head = (
+        f"Model {session.bundle.name} {session.bundle.contract.version}, {flights} new flights of 16 frames a row, "
+        f"seed {seed}; (95 % intervals) from bootstrap draws of whole flights. Located: share of all frames. Inside: "
+        "of the located, inside their 95 % and 50 % circles. Median: error of the located in km.\n"
+    )
+    lines = [head]
+    for mode, title in ((1, "On a path (`--smooth viterbi`)"), (0, "Frame by frame")):
+        lines += [
+            f"\n## {title}\n",
+            "| row | located | inside 95 % | inside 50 % | median km |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [f"| {name} | {_cells(result[mode])} |" for name, result in results.items()]
+    return "\n".join(lines) + "\n"
