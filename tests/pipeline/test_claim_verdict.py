@@ -73,3 +73,11 @@ def test_no_verdict_says_confirmed():
 )  # fmt: skip
 def test_words_are_those_of_the_scale(ratio, words):
     assert verbal_support(ratio).startswith(words)
+
+
+def test_the_power_counts_verdicts_and_not_shares_alone():
+    """What scores as no true claim does, but as no false one either, is not found inconsistent."""
+    unclear = ClaimTables(100.0, tables().statistics, (), (math.log10(5),))
+    assert judge(unclear, -50.0, 1).verdict == "cannot say"
+    assert unclear.power("off_100") == 0.0
+    assert tables().power("off_100") == 1.0

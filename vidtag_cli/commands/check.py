@@ -17,6 +17,7 @@ from vidtag_cli.commands.console import (
     stderr_console,
 )
 from vidtag_cli.commands.options import (
+    CalibrationOption,
     DeviceOption,
     EngineOption,
     JsonOption,
@@ -78,6 +79,7 @@ def check_command(
     decode_device: Annotated[str, typer.Option(help="Where video is decoded: cpu, cuda or cuda:N.")] = "cpu",
     shots: ShotsOption = None,
     model: ModelOption = None,
+    calibration: CalibrationOption = None,
     engine: EngineOption = "onnxruntime",
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -118,8 +120,9 @@ def check_command(
     console = stderr_console(quiet, no_color)
     with showing_builds(console, "opening the model", quiet) as observer:
         session = open_session(
-            model, engine=engine, device=device, threads=threads, precision=precision, observer=observer
-        )
+            model, engine=engine, device=device, threads=threads, precision=precision, calibration=calibration,
+            observer=observer,
+        )  # fmt: skip
     options = LocateOptions(
         sampling_fps=fps, all_frames=all_frames, strict=strict, stream=stream, decode_mode=decode,
         decode_device=decode_device, shots=shots or "split",

@@ -58,9 +58,14 @@ class ClaimTables:
         return float(10.0 ** self.lr_log10[bisect.bisect_right(self.lr_edges, statistic)])
 
     def power(self, kind: str) -> float:
-        """Return the share of claims of a kind that were found inconsistent at the false alarm rate."""
+        """Return the share of claims of a kind that are found inconsistent, in a clip of one shot."""
         values = self.statistics[kind]
-        return sum(self.p_value(value) <= FALSE_ALARM for value in values) / len(values)
+        return sum(is_inconsistent(self.p_value(value), self.likelihood_ratio(value)) for value in values) / len(values)
+
+
+def is_inconsistent(p_value: float, likelihood_ratio: float) -> bool:
+    """Return whether these numbers carry the verdict: few true claims score so low, and the others score so more."""
+    return p_value <= FALSE_ALARM and likelihood_ratio < 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def judge(tables: ClaimTables, statistic: float, shots: int) -> Judgement:
     if power < LEAST_POWER:
         why = f"this model finds only {power:.0%} of claims {OFF_KM[-1]:,} km off: its word says nothing either way"
         return Judgement("cannot say", why, p_value, ratio)
-    if p_value <= FALSE_ALARM and ratio < 1.0:
+    if is_inconsistent(p_value, ratio):
         return Judgement("inconsistent", f"only {p_value:.1%} of true claims score this low", p_value, ratio)
     if p_value > FALSE_ALARM and ratio >= 1.0:
         return Judgement("consistent", f"{p_value:.0%} of true claims score this low", p_value, ratio)
