@@ -29,6 +29,21 @@ def fit(
 
 
 @shift_app.command()
+def claims(
+    model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write, NAME.vidtag.")],
+    flights: Annotated[int, typer.Option(min=20, help="Flights to fit on, and as many others to measure on.")] = 240,
+    preset: Annotated[str, typer.Option(help="Preset of the flights.")] = "flyover",
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle.")] = False,
+) -> None:
+    """Measure what 'vidtag check' says of true and false claims about flights; write the bundle with it."""
+    from training.config_files import load_config
+    from training.shift.claims import write_claims
+
+    typer.echo(write_claims(model, out, load_config(preset), flights, force=force))
+
+
+@shift_app.command()
 def table(
     model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
     out: Annotated[Path, typer.Option(help="Markdown file to write.")],

@@ -32,6 +32,19 @@ def locate_film(session: Session, frames_rgb: np.ndarray, step_s: float | None =
     return track, smooth_track(track, SearchedPoints.join(searched), session.gallery.latlon_deg, rule, TOP_K)
 
 
+def locate_clips(session: Session, frames_rgb: np.ndarray) -> list[tuple[list[TrackPoint], np.ndarray]]:
+    """Return for each clip (T, S, S, 3) uint8 its estimates, frame by frame, and the final embeddings (T, E)."""
+    embedded = join_frames(list(_embedded(session, frames_rgb, None)))
+    points = [
+        point
+        for begin in range(0, len(embedded.facts), FRAMES_SEARCHED_AT_ONCE)
+        for point in estimate_points(session, embedded.cut(begin, begin + FRAMES_SEARCHED_AT_ONCE), TOP_K)
+    ]
+    clips, frames = frames_rgb.shape[:2]
+    queries = embedded.outputs["refined_embedding"].reshape(clips, frames, -1)
+    return [(points[clip * frames : (clip + 1) * frames], queries[clip]) for clip in range(clips)]
+
+
 def film_outputs(session: Session, frames_rgb: np.ndarray) -> Outputs:
     """Return what the model makes of clips (B, T, S, S, 3) uint8, arrays (B, T, ...)."""
     outputs = join_frames(list(_embedded(session, frames_rgb, None))).outputs
