@@ -17,7 +17,13 @@ from vidtag_cli.pipeline.known_videos import EMBEDDED, KnownVideo, open_known_vi
 from vidtag_cli.pipeline.locate import LocateOptions
 from vidtag_cli.pipeline.run import locate_unchanged
 from vidtag_cli.pipeline.session import Session
-from vidtag_cli.pipeline.uncertainty import BLANK_SPREAD_LEVELS, SHORTEST_EMBEDDING, rank_points, unit_rows
+from vidtag_cli.pipeline.uncertainty import (
+    BLANK_SPREAD_LEVELS,
+    SHORTEST_EMBEDDING,
+    objections_to,
+    rank_points,
+    unit_rows,
+)
 from vidtag_cli.pipeline.windows import EmbeddedFrames
 from vidtag_cli.positions.reading import EMBEDDED_READERS, read_position_file
 
@@ -84,20 +90,21 @@ def locate_clip(
             f"{known.path}: {known.truth.name} has absolute times and the video none: which position belongs to which "
             "frame would be a guess; give --first-fix-at-s, a truth by media time, or for a GoPro --truth embedded"
         )
-    frames = _known_frames(embedded, scored.truth_latlon_deg)
+    frames = _known_frames(session, embedded, scored.truth_latlon_deg)
     source = known.truth.source
     truth_sha256 = before.sha256 if source is None else source.sha256
     return LocatedClip(known.path.name, before.sha256, known.truth_path.name, truth_sha256, frames)
 
 
-def _known_frames(embedded: Sequence[EmbeddedFrames], truth_latlon_deg: np.ndarray) -> KnownFrames:
-    """Return the frames of one clip that have a truth."""
+def _known_frames(session: Session, embedded: Sequence[EmbeddedFrames], truth_latlon_deg: np.ndarray) -> KnownFrames:
+    """Return the frames of one clip that have a truth; those that the model's gate refuses are of no use."""
     facts = [frame for batch in embedded for frame in batch.facts]
     outputs = {name: np.concatenate([batch.outputs[name] for batch in embedded]) for name in embedded[0].outputs}
     first, first_lengths = unit_rows(outputs["first_embedding"])
     final, lengths = unit_rows(outputs["refined_embedding"])
     spread_levels = np.array([frame.spread_levels for frame in facts])
     has_answer = np.minimum(first_lengths, lengths) >= SHORTEST_EMBEDDING
+    is_of_its_kind = np.array([objection is None for objection in objections_to(session, outputs)])
     has_truth = ~np.isnan(truth_latlon_deg[:, 0])
     return KnownFrames(
         clip=np.zeros(int(has_truth.sum()), np.int64),
@@ -108,7 +115,7 @@ def _known_frames(embedded: Sequence[EmbeddedFrames], truth_latlon_deg: np.ndarr
         disagreement_km=outputs["disagreement_km"][has_truth],
         domain_distance=outputs["domain_distance"][has_truth],
         truth_latlon_deg=truth_latlon_deg[has_truth],
-        is_usable=(has_answer & (spread_levels >= BLANK_SPREAD_LEVELS))[has_truth],
+        is_usable=(has_answer & is_of_its_kind & (spread_levels >= BLANK_SPREAD_LEVELS))[has_truth],
     )
 
 

@@ -36,8 +36,8 @@ class KnownFrames:
     ``clip`` (N,) int64 counts clips from 0, ``shot`` (N,) int64 the shots of all clips, ``media_time_s`` (N,) rises
     within a clip. ``first_embedding`` and ``embedding`` (N, E) float32 are unit vectors: those of the search that paths
     start from, and the final ones. ``disagreement_km`` and ``domain_distance`` (N,) are as the runtime has them;
-    ``truth_latlon_deg`` (N, 2) are the true places. ``is_usable`` (N,) says that the picture is not blank and that the
-    model had an answer.
+    ``truth_latlon_deg`` (N, 2) are the true places. ``is_usable`` (N,) says that the picture is not blank, that
+    the model had an answer and its gate no objection.
     """
 
     clip: np.ndarray

@@ -186,6 +186,7 @@ def _description(bundle: ModelBundle) -> list[tuple[str, str]]:
         ("locations", f"{bundle.location_encoder_kind}, {bundle.embedding_dim} dimensions"),
         ("uncertainty", bundle.calibration.statement),
         *(("measured", text) for text in _measured_lines(bundle.calibration)),
+        *(() if bundle.contract.gate is None else (("gate", bundle.contract.gate.statement),)),
         ("data", "; ".join(contract.training.data)),
         ("licences", "; ".join(contract.training.licences)),
         ("made with", contract.created_with),
