@@ -58,3 +58,20 @@ def table(
 
     names = [name.strip() for name in rows.split(",") if name.strip()]
     typer.echo(write_table(model, out, load_config(preset), flights, seed, names))
+
+
+@shift_app.command()
+def foreign(
+    model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+    clips: Annotated[
+        list[Path] | None, typer.Argument(help="Real clips of other kinds, beside those made here.")
+    ] = None,
+    gallery: Annotated[list[Path] | None, typer.Option(help="Gallery to search too, beside the model's own.")] = None,
+    change: Annotated[list[str] | None, typer.Option(help="Only this change of the pictures; default: all.")] = None,
+    made: Annotated[list[str] | None, typer.Option(help="Only this made picture; default: all.")] = None,
+) -> None:
+    """Locate footage that is not of the model's world, and write every answer: there should be none."""
+    from training.shift.foreign import CHANGES, SOURCES, write_foreign
+
+    typer.echo(write_foreign(model, out, clips or [], gallery or [], change or [*CHANGES], made or [*SOURCES]))

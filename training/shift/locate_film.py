@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -22,9 +22,14 @@ def locate_film(session: Session, frames_rgb: np.ndarray, step_s: float | None =
     """Return the tracks, frame by frame and on a path, of clips (B, T, S, S, 3) uint8 one after another, each a shot,
     with frames ``step_s`` apart, by default the model's own pace.
     """
+    return tracks_of(session, _embedded(session, frames_rgb, step_s))
+
+
+def tracks_of(session: Session, parts: Iterable[EmbeddedFrames]) -> tuple[Track, Track]:
+    """Return the tracks, frame by frame and on a path, of what a model made of consecutive frames."""
     points: list[TrackPoint] = []
     searched: list[SearchedPoints] = []
-    for embedded in gather_frames(_embedded(session, frames_rgb, step_s), FRAMES_SEARCHED_AT_ONCE):
+    for embedded in gather_frames(parts, FRAMES_SEARCHED_AT_ONCE):
         points += estimate_points(session, embedded, TOP_K)
         searched.append(search_for_path(session, embedded))
     track = Track("film", tuple(points), session.bundle.name)
