@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from vidtag_cli.calibration.known_clips import _known_frames
+from vidtag_cli.calibration.known_clips import known_frames
 from vidtag_cli.pipeline.windows import EmbeddedFrames
 from vidtag_cli.video.batches import FrameFacts
 
@@ -29,5 +29,5 @@ def test_frames_that_the_gate_refuses_are_of_no_use():
     truth = np.zeros((3, 2))
     embedded = [EmbeddedFrames(facts, outputs)]
     gated = SimpleNamespace(gate=RefusesSecond())
-    assert _known_frames(gated, embedded, truth).is_usable.tolist() == [True, False, False]
-    assert _known_frames(SimpleNamespace(gate=None), embedded, truth).is_usable.tolist() == [True, True, False]
+    assert known_frames(gated, embedded, truth).is_usable.tolist() == [True, False, False]
+    assert known_frames(SimpleNamespace(gate=None), embedded, truth).is_usable.tolist() == [True, True, False]

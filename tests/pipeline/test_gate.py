@@ -20,6 +20,7 @@ from vidtag_cli.pipeline.gate import (
     load_gate,
     measure_appearance,
     mirrored,
+    neighbour_cosine,
     strangeness,
 )
 from vidtag_cli.pipeline.locate import encode_batches, run_windows
@@ -28,7 +29,7 @@ from vidtag_cli.pipeline.uncertainty import objections_to
 from vidtag_cli.video.batches import FrameBatch, FrameFacts
 
 WIDTH = FEATURE_DIM + len(APPEARANCE)
-LIMITS = GateContract(("as in training", "grey", "low_saturation"), 3, 2.0, -0.5, 0.6, 0.1, "made up for a test")
+LIMITS = GateContract(("as in training", "grey", "low_saturation"), 3, 2.0, -0.5, 0.6, 0.1, 0.5, 0.99, "made up")
 
 
 def gate_arrays(seed=0):
@@ -72,7 +73,7 @@ def test_strangeness_is_the_log_odds_of_all_other_kinds():
     assert strangeness(logits)[1] == pytest.approx(np.log(np.exp(1.0) + np.exp(2.0)) - 800.0)
 
 
-FAMILIAR, GOOD = np.array([5.0, 0.0, 0.0]), np.array([0.2, 0.9, 0.8])
+FAMILIAR, GOOD = np.array([5.0, 0.0, 0.0]), np.array([0.2, 0.9, 0.8, 0.9])
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,23 @@ FAMILIAR, GOOD = np.array([5.0, 0.0, 0.0]), np.array([0.2, 0.9, 0.8])
         ([0.0, 3.0, 1.0], GOOD, r"unlike what the model was made for \(looks grey: 3.1 nat\)"),
         ([0.0, 1.0, 3.0], GOOD, "looks low saturation"),
         ([np.nan, 0.0, 0.0], GOOD, "unlike"),
-        (FAMILIAR, [-0.6, 0.9, 0.8], r"mirror image fits the Earth as well \(margin -0.600\)"),
-        (FAMILIAR, [np.inf, 0.9, 0.8], None),
-        (FAMILIAR, [np.nan, 0.9, 0.8], "mirror image"),
-        (FAMILIAR, [0.2, 0.5, 0.8], r"too few frames agree \(50% within reach of most others, at least 60%"),
-        (FAMILIAR, [0.2, 0.9, 0.05], r"nowhere on Earth looks like it \(mean cosine 0.05, limit 0.10\)"),
+        (FAMILIAR, [-0.6, 0.9, 0.8, 0.9], r"mirror image fits the Earth as well \(margin -0.600\)"),
+        (FAMILIAR, [np.inf, 0.9, 0.8, 0.9], None),
+        (FAMILIAR, [np.nan, 0.9, 0.8, 0.9], "mirror image"),
+        (FAMILIAR, [0.2, 0.5, 0.8, 0.9], r"too few frames agree \(50% within reach of most others, at least 60%"),
+        (FAMILIAR, [0.2, 0.9, 0.05, 0.9], r"nowhere on Earth looks like it \(mean cosine 0.05, limit 0.10\)"),
+        (
+            FAMILIAR,
+            [0.2, 0.9, 0.8, 0.995],
+            r"too alike to confirm each other \(cosine 0.995 .*, limit 0.990\): a slower",
+        ),
+        (
+            FAMILIAR,
+            [0.2, 0.9, 0.8, 0.4],
+            r"too unlike to confirm each other \(cosine 0.400 .*, limit 0.500\): a faster",
+        ),
+        (FAMILIAR, [0.2, 0.9, 0.8, np.nan], "confirm each other"),
+        (FAMILIAR, [0.2, 0.9, 0.8, np.inf], None),
     ],
 )
 def test_each_limit_has_its_words(logits, signs, words):
@@ -100,7 +113,8 @@ def test_each_limit_has_its_words(logits, signs, words):
 def test_limits_are_still_inside():
     gate = Gate(LIMITS, **gate_arrays())
     at_limit = np.array([0.0, 2.0, -1e9])  # log odds of exactly 2
-    assert gate.objection(at_limit, np.array([-0.5, 0.6, 0.1])) is None
+    assert gate.objection(at_limit, np.array([-0.5, 0.6, 0.1, 0.5])) is None
+    assert gate.objection(at_limit, np.array([-0.5, 0.6, 0.1, 0.99])) is None
 
 
 def test_the_appearance_of_known_pictures():
@@ -118,6 +132,13 @@ def test_the_appearance_of_known_pictures():
     assert look["ramp"][names["log_gradient_x"]] - look["ramp"][names["log_gradient_y"]] == pytest.approx(
         np.log((1 / 47 + 1e-3) / 1e-3), abs=0.02
     )
+
+
+def test_neighbours_are_compared_in_order():
+    angles = np.cumsum([0.0, 0.1, 0.1, 0.9])  # cosines of 0.1, 0.1 and 0.9 between neighbours
+    embedding = 3.0 * np.stack([np.cos(angles), np.sin(angles)], -1)[None]
+    assert neighbour_cosine(embedding)[0] == pytest.approx(np.cos(0.1))
+    assert np.isposinf(neighbour_cosine(embedding[:, :1])).all()
 
 
 def test_a_mirror_image_is_turned_and_a_crop_shows_the_middle():
@@ -151,7 +172,7 @@ def test_the_gate_of_a_bundle_judges_windows(tmp_path):
     outputs = run_windows(session, encoded.features[None])
     logits = session.gate.kind_logits(session.encode_frames(frames), frames)
     np.testing.assert_allclose(outputs["kind_logits"], np.broadcast_to(logits.mean(0), (1, 6, 3)), rtol=1e-4)
-    assert np.isfinite(outputs["window_signs"]).all() and outputs["window_signs"].shape == (1, 6, 3)
+    assert np.isfinite(outputs["window_signs"]).all() and outputs["window_signs"].shape == (1, 6, 4)
     (fast,) = encode_batches(session, [batch(frames)], fast=True)
     assert fast.features.shape == (6, FEATURE_DIM + 3)
     signs = run_windows(session, fast.features[None])["window_signs"]

@@ -21,10 +21,13 @@ FILM_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of a square picture: an ffmpeg filter, and how strongly the film is compressed after it."""
+    """One change of a square picture: an ffmpeg filter, and how strongly the film is compressed after it; before it,
+    how much more of the ground the camera sees, from ``footprint`` times as high.
+    """
 
     filter: str = "null"
     crf: int = USUAL_CRF
+    footprint: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ KINDS: dict[str, Kind] = {
     "tilted": Kind(lambda share: Change(_tilt(share)), 0.25, 0.8, 0.5, draws=2.0),
     "cropped": Kind(lambda share: Change(f"crop=iw*{share:.3f}:ih"), 0.3, 0.7, 0.5, draws=2.0),
     "zoomed": Kind(lambda share: Change(f"crop=iw*{share:.3f}:ih*{share:.3f}"), 0.3, 0.8, 0.5, draws=2.0),
+    "too_near": Kind(lambda times: Change(footprint=times), 0.35, 0.72, 0.5, draws=2.0),
+    "too_far": Kind(lambda times: Change(footprint=times), 1.35, 2.2, 1.6, draws=2.0),
     "text": Kind(lambda left: Change(_TEXT.format(x=f"iw*{left:.3f}")), 0.0, 0.2, 0.05, draws=2.0),
 }  # fmt: skip
 """Every kind of change, by name. Fitting draws its strength from ``low`` to ``high``, the table takes ``typical``."""

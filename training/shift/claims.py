@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,15 +12,11 @@ import numpy as np
 from training.config import TrainingConfig
 from training.flyover.flights import draw_flights
 from training.flyover.imagery import load_textures
-from training.shift.changes import KINDS as CHANGES
-from training.shift.changes import apply_change
-from training.shift.films import film_flights
+from training.shift.bundle_copy import prepare_copy, write_copy
+from training.shift.changes import Change
+from training.shift.films import film_changed
 from training.shift.locate_film import locate_clips
-from vidtag_cli.bundle.bundle_json import write_bundle_json
-from vidtag_cli.bundle.contract import BUNDLE_SUFFIX
 from vidtag_cli.calibration.claims import claim_tables, fit_claims, least_cost, log_likelihood_ratio_cost
-from vidtag_cli.errors import OutputError
-from vidtag_cli.files import replace_folder
 from vidtag_cli.geo.sphere import destination_latlon, haversine_km
 from vidtag_cli.pipeline.claim import claim_log_ratios
 from vidtag_cli.pipeline.claim_verdict import KINDS, OFF_KM, ClaimTables, judge
@@ -42,9 +37,7 @@ def write_claims(model: str, out: Path, config: TrainingConfig, flights: int, *,
     """Write ``out`` (NAME.vidtag): the bundle ``model`` with tables of claims, fitted on new flights; return how they
     do on as many others, a line of Markdown a kind of claim.
     """
-    if out.suffix != BUNDLE_SUFFIX or (out.exists() and not force):
-        raise OutputError(f"{out}: a new bundle's folder is called NAME{BUNDLE_SUFFIX}; --force replaces one")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    prepare_copy(out, force)
     session = open_session(model)
     fitted = claim_statistics(session, config, flights, FIT_STREAM)
     radius_km = session.rule.place_radius_km
@@ -58,11 +51,7 @@ def write_claims(model: str, out: Path, config: TrainingConfig, flights: int, *,
         parameters=contract.calibration.parameters | parameters,
         tables=contract.calibration.tables | tables,
     )
-    with replace_folder(out) as fresh:
-        for name in contract.files:
-            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(session.bundle.path / name, fresh / name)
-        write_bundle_json(fresh, dataclasses.replace(contract, calibration=calibration))
+    write_copy(session.bundle, out, dataclasses.replace(contract, calibration=calibration))
     return text
 
 
@@ -73,8 +62,7 @@ def claim_statistics(session: Session, config: TrainingConfig, count: int, strea
     rows: list[Mapping[str, float]] = []
     while len(rows) < count:
         flights = draw_flights(config.flight_recipe(), min(_FLIGHTS_AT_ONCE, count - len(rows)), rng)
-        film = film_flights(textures, flights, rng)
-        frames = apply_change(film, CHANGES["none"].make(0.0), session.bundle.preprocess.frame_size_px)
+        frames = film_changed(textures, flights, Change(), session.bundle.preprocess.frame_size_px, rng)
         located = locate_clips(session, frames)
         rows += [
             _statistics_of(session, points, queries, truth, rng)

@@ -29,6 +29,21 @@ def fit(
 
 
 @shift_app.command()
+def circles(
+    model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write, NAME.vidtag.")],
+    flights: Annotated[int, typer.Option(min=20, help="Flights to fit on, and as many others to measure on.")] = 240,
+    preset: Annotated[str, typer.Option(help="Preset of the flights.")] = "flyover",
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle.")] = False,
+) -> None:
+    """Fit radii on flights as they are and on changed ones that the gate lets through; write the bundle with them."""
+    from training.config_files import load_config
+    from training.shift.circles import write_circles
+
+    typer.echo(write_circles(model, out, load_config(preset), flights, force=force))
+
+
+@shift_app.command()
 def claims(
     model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
     out: Annotated[Path, typer.Option(help="Bundle to write, NAME.vidtag.")],
@@ -51,13 +66,15 @@ def table(
     seed: Annotated[int, typer.Option(help="Seed of the flights and of the bootstrap.")] = 1,
     rows: Annotated[str, typer.Option(help="Names of rows, by commas; default: all.")] = "",
     preset: Annotated[str, typer.Option(help="Preset of the flights.")] = "flyover",
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to write too, NAME.vidtag, which says all that.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle.")] = False,
 ) -> None:
     """Locate changed flights and write which share was located and how often the circles held, a row each."""
     from training.config_files import load_config
     from training.shift.table import write_table
 
     names = [name.strip() for name in rows.split(",") if name.strip()]
-    typer.echo(write_table(model, out, load_config(preset), flights, seed, names))
+    typer.echo(write_table(model, out, load_config(preset), flights, seed, names, bundle, force=force))
 
 
 @shift_app.command()

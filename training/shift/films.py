@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor
 from training.config import TrainingConfig
 from training.flyover.camera import render_clips
 from training.flyover.flights import Flights, draw_flights
-from training.shift.changes import KINDS, apply_change
+from training.shift.changes import KINDS, Change, apply_change
 from vidtag_cli.files import replace_file
 from vidtag_cli.pipeline.gate import measure_appearance
 from vidtag_cli.pipeline.session import Session
@@ -58,6 +59,14 @@ def film_flights(textures: Tensor, flights: Flights, rng: np.random.Generator) -
     return np.concatenate(films)
 
 
+def film_changed(
+    textures: Tensor, flights: Flights, change: Change, frame_size_px: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return films (B, T, ``frame_size_px``, ``frame_size_px``, 3) uint8 of flights, changed and decoded again."""
+    seen = dataclasses.replace(flights, footprint_km=change.footprint * flights.footprint_km)
+    return apply_change(film_flights(textures, seen, rng), change, frame_size_px)
+
+
 def encode_film(session: Session, frames_rgb: np.ndarray) -> np.ndarray:
     """Return the features (B, T, D) float32 of frames (B, T, S, S, 3) uint8."""
     flat = frames_rgb.reshape(-1, *frames_rgb.shape[2:])
@@ -90,6 +99,7 @@ def gate_samples(
 
 def _draw_group(session: Session, config: TrainingConfig, textures: Tensor, rng: np.random.Generator) -> GateSamples:
     flights = draw_flights(config.flight_recipe(), FLIGHTS_A_GROUP, rng)
+    size_px = session.bundle.preprocess.frame_size_px
     film = film_flights(textures, flights, rng)
     kinds = list(KINDS.values())
     weights = np.array([kind.draws for kind in kinds])
@@ -97,7 +107,12 @@ def _draw_group(session: Session, config: TrainingConfig, textures: Tensor, rng:
     for number in rng.choice(len(kinds), CHANGES_A_GROUP, replace=False, p=weights / weights.sum()).tolist():
         kind = kinds[number]
         change = kind.make(float(rng.uniform(kind.low, kind.high)))
-        frames = apply_change(film, change, session.bundle.preprocess.frame_size_px)
+        is_from_here = change.footprint == 1.0  # the film that is there serves all but other cameras
+        frames = (
+            apply_change(film, change, size_px)
+            if is_from_here
+            else film_changed(textures, flights, change, size_px, rng)
+        )
         appearance = measure_appearance(frames.reshape(-1, *frames.shape[2:])).reshape(*frames.shape[:2], -1)
         features = encode_film(session, frames).astype(np.float16)
         parts.append(GateSamples(features, appearance, np.full(len(film), number)))

@@ -6,12 +6,19 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from vidtag_cli.pipeline.locate import FRAMES_SEARCHED_AT_ONCE, embed_frames, encode_batches
+from vidtag_cli.pipeline.locate import FRAMES_SEARCHED_AT_ONCE, embed_frames, encode_batches, run_windows
 from vidtag_cli.pipeline.path import SearchedPoints, path_rule, plausible_speed_km_h, search_for_path, smooth_track
 from vidtag_cli.pipeline.repeats import hold_repeats
 from vidtag_cli.pipeline.session import Session
 from vidtag_cli.pipeline.uncertainty import estimate_points
-from vidtag_cli.pipeline.windows import EmbeddedFrames, Outputs, gather_frames, join_frames
+from vidtag_cli.pipeline.windows import (
+    WINDOWS_AT_ONCE,
+    EmbeddedFrames,
+    EncodedFrames,
+    Outputs,
+    gather_frames,
+    join_frames,
+)
 from vidtag_cli.track import Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, FrameFacts, spread_levels
 
@@ -39,26 +46,58 @@ def tracks_of(session: Session, parts: Iterable[EmbeddedFrames]) -> tuple[Track,
 
 def locate_clips(session: Session, frames_rgb: np.ndarray) -> list[tuple[list[TrackPoint], np.ndarray]]:
     """Return for each clip (T, S, S, 3) uint8 its estimates, frame by frame, and the final embeddings (T, E)."""
-    embedded = join_frames(list(_embedded(session, frames_rgb, None)))
+    embedded = embed_film(session, frames_rgb)
     points = [
-        point
-        for begin in range(0, len(embedded.facts), FRAMES_SEARCHED_AT_ONCE)
-        for point in estimate_points(session, embedded.cut(begin, begin + FRAMES_SEARCHED_AT_ONCE), TOP_K)
+        point for part in gather_frames(embedded, FRAMES_SEARCHED_AT_ONCE)
+        for point in estimate_points(session, part, TOP_K)
+    ]  # fmt: skip
+    frames = frames_rgb.shape[1]
+    return [
+        (points[number * frames : (number + 1) * frames], clip.outputs["refined_embedding"])
+        for number, clip in enumerate(embedded)
     ]
+
+
+def embed_film(session: Session, frames_rgb: np.ndarray) -> list[EmbeddedFrames]:
+    """Return what the model makes of each clip (T, S, S, 3) uint8 of a film (B, T, S, S, 3)."""
+    whole = join_frames(list(_embedded(session, frames_rgb, None)))
     clips, frames = frames_rgb.shape[:2]
-    queries = embedded.outputs["refined_embedding"].reshape(clips, frames, -1)
-    return [(points[clip * frames : (clip + 1) * frames], queries[clip]) for clip in range(clips)]
+    return [whole.cut(clip * frames, (clip + 1) * frames) for clip in range(clips)]
 
 
 def film_outputs(session: Session, frames_rgb: np.ndarray) -> Outputs:
     """Return what the model makes of clips (B, T, S, S, 3) uint8, arrays (B, T, ...)."""
-    outputs = join_frames(list(_embedded(session, frames_rgb, None))).outputs
-    return {name: values.reshape(*frames_rgb.shape[:2], *values.shape[1:]) for name, values in outputs.items()}
+    clips = embed_film(session, frames_rgb)
+    return {name: np.stack([clip.outputs[name] for clip in clips]) for name in clips[0].outputs}
 
 
 def _embedded(session: Session, frames_rgb: np.ndarray, step_s: float | None) -> Iterator[EmbeddedFrames]:
+    """Yield the frames of all clips; those of several clips in one pass through the gallery, where each is a window."""
     batches = hold_repeats(_batches(frames_rgb, step_s or session.step_s))
-    return embed_frames(session, encode_batches(session, batches))
+    encoded = encode_batches(session, batches)
+    if step_s is not None or frames_rgb.shape[1] != session.bundle.window.frames:
+        yield from embed_frames(session, encoded)
+        return
+    waiting: list[EncodedFrames] = []
+    for clip in encoded:
+        if any(facts.repeats is not None for facts in clip.facts):
+            yield from _run_clips(session, waiting)
+            yield from embed_frames(session, [clip])
+            waiting = []
+            continue
+        waiting.append(clip)
+        if len(waiting) == WINDOWS_AT_ONCE:
+            yield from _run_clips(session, waiting)
+            waiting = []
+    yield from _run_clips(session, waiting)
+
+
+def _run_clips(session: Session, clips: list[EncodedFrames]) -> Iterator[EmbeddedFrames]:
+    if not clips:
+        return
+    outputs = run_windows(session, np.stack([clip.features for clip in clips]))
+    for number, clip in enumerate(clips):
+        yield EmbeddedFrames(clip.facts, {name: values[number] for name, values in outputs.items()})
 
 
 def _batches(frames_rgb: np.ndarray, step_s: float) -> Iterator[FrameBatch]:

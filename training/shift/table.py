@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,9 +16,12 @@ from torch import Tensor
 from training.config import FlightConfig, TrainingConfig
 from training.flyover.flights import Flights, draw_flights, near_land
 from training.flyover.imagery import imagery_folder, load_textures
-from training.shift.changes import KINDS, Change, apply_change
-from training.shift.films import film_flights
+from training.shift.bundle_copy import prepare_copy, write_copy
+from training.shift.changes import KINDS, Change
+from training.shift.films import film_changed
 from training.shift.locate_film import locate_film
+from vidtag_cli.bundle.contract import ChangeCoverage
+from vidtag_cli.calibration.statement import with_changes
 from vidtag_cli.errors import UsageError
 from vidtag_cli.evaluation.bootstrap import ClipResampling, Estimate, estimate_ratio
 from vidtag_cli.files import replace_file
@@ -117,15 +121,22 @@ def measure(track: Track, truth_latlon_deg: np.ndarray, seed: int) -> RowResult:
     )
 
 
-def write_table(model: str, out: Path, config: TrainingConfig, flights: int, seed: int, names: list[str]) -> str:
-    """Write the table of some rows, or of all, to ``out`` and return it; raises UsageError for a row there is not."""
+def write_table(
+    model: str, out: Path, config: TrainingConfig, flights: int, seed: int, names: list[str],
+    bundle: Path | None = None, *, force: bool = False,
+) -> str:  # fmt: skip
+    """Write the table of some rows, or of all, to ``out`` and return it; with ``bundle`` (NAME.vidtag) also the model
+    with what was measured. Raises UsageError for a row there is not.
+    """
     rows = table_rows()
     unknown = [name for name in names if name not in rows]
     if unknown:
         raise UsageError(f"--rows {unknown[0]}: there is no such row; there are {', '.join(rows)}")
+    if bundle is not None:
+        prepare_copy(bundle, force)
     session = open_session(model)
     textures = load_textures()
-    results = {}
+    results: dict[str, tuple[RowResult, RowResult]] = {}
     for number, (name, row) in enumerate(rows.items()):
         if names and name not in names:
             continue
@@ -134,7 +145,24 @@ def write_table(model: str, out: Path, config: TrainingConfig, flights: int, see
         _log.info("%s: %s", name, _cells(results[name][1]))
     text = _markdown(results, session, flights, seed)
     replace_file(out, text.encode())
+    if bundle is not None:
+        contract = session.bundle.contract
+        changes = [
+            coverage for name, (single, path) in results.items() if name != "none"
+            for coverage in (_coverage(name, "none", single, flights), _coverage(name, "viterbi", path, flights))
+        ]  # fmt: skip
+        calibration = with_changes(contract.calibration, changes)
+        write_copy(session.bundle, bundle, dataclasses.replace(contract, calibration=calibration))
     return text
+
+
+def _coverage(name: str, smoothing: Literal["none", "viterbi"], result: RowResult, flights: int) -> ChangeCoverage:
+    change, inside = name.replace("_", " "), result.coverage95
+    if np.isnan(inside.value):
+        return ChangeCoverage(change, smoothing, flights, result.frames, result.located.value)
+    return ChangeCoverage(
+        change, smoothing, flights, result.frames, result.located.value, inside.value, inside.low, inside.high
+    )
 
 
 def locate_row(
@@ -151,8 +179,8 @@ def locate_row(
     seen = other_picture(textures) if row.other_picture else textures
     frames = []
     for begin in range(0, count, _FLIGHTS_AT_ONCE):
-        film = film_flights(seen, flights.select(np.arange(begin, min(count, begin + _FLIGHTS_AT_ONCE))), rng)
-        frames.append(apply_change(film, row.change, session.bundle.preprocess.frame_size_px))
+        some = flights.select(np.arange(begin, min(count, begin + _FLIGHTS_AT_ONCE)))
+        frames.append(film_changed(seen, some, row.change, session.bundle.preprocess.frame_size_px, rng))
     single, path = locate_film(session, np.concatenate(frames))
     return measure(single, flights.latlon_deg, seed), measure(path, flights.latlon_deg, seed)
 

@@ -150,8 +150,8 @@ class Calibration:
 class GateContract:
     """The gate of ``gate.npz``: what it distinguishes, that of training first, and when a window is refused: beyond
     these log odds for any other kind, or below a margin between the cosines of the best places of a picture and of its
-    mirror image, a share of frames that agree with most others, or a mean cosine. ``statement`` says on what it was
-    fitted and what it lets through.
+    mirror image, a share of frames that agree with most others, or a mean cosine; or outside the range of the cosine
+    between neighbouring frames. ``statement`` says on what it was fitted and what it lets through.
     """
 
     kinds: tuple[str, ...]
@@ -160,6 +160,8 @@ class GateContract:
     min_mirror_margin: Annotated[float, Range(-2.0, 2.0)]
     min_agreeing_share: Annotated[float, Range(0.0, 1.0)]
     min_mean_cosine: Annotated[float, Range(-1.0, 1.0)]
+    min_neighbour_cosine: Annotated[float, Range(-1.0, 1.0)]
+    max_neighbour_cosine: Annotated[float, Range(-1.0, 1.0)]
     statement: str
 
 

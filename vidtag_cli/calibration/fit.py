@@ -67,7 +67,7 @@ def fit_calibration(
     """
     counts = calibration.clips, test.clips
     scale = best_posterior_scale(places, calibration)
-    evidence, proof = (_gather(places, frames, scale) for frames in (calibration, test))
+    evidence, proof = (gather_evidence(places, frames, scale) for frames in (calibration, test))
     parameters = {
         "posterior_scale": scale,
         "place_radius_km": plan.place_radius_km,
@@ -102,7 +102,7 @@ def best_posterior_scale(places: SearchedPlaces, frames: KnownFrames) -> float:
     return _SCALES[int(np.argmax(density))]
 
 
-def _gather(places: SearchedPlaces, frames: KnownFrames, scale: float) -> Evidence:
+def gather_evidence(places: SearchedPlaces, frames: KnownFrames, scale: float) -> Evidence:
     """Return the evidence of all frames, computed by the runtime's own functions."""
     _, best, summary = places.search(frames.embedding, 1, scale)
     errors_km = haversine_km(places.gallery.latlon_deg[best[:, 0]], frames.truth_latlon_deg)

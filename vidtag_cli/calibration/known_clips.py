@@ -90,13 +90,13 @@ def locate_clip(
             f"{known.path}: {known.truth.name} has absolute times and the video none: which position belongs to which "
             "frame would be a guess; give --first-fix-at-s, a truth by media time, or for a GoPro --truth embedded"
         )
-    frames = _known_frames(session, embedded, scored.truth_latlon_deg)
+    frames = known_frames(session, embedded, scored.truth_latlon_deg)
     source = known.truth.source
     truth_sha256 = before.sha256 if source is None else source.sha256
     return LocatedClip(known.path.name, before.sha256, known.truth_path.name, truth_sha256, frames)
 
 
-def _known_frames(session: Session, embedded: Sequence[EmbeddedFrames], truth_latlon_deg: np.ndarray) -> KnownFrames:
+def known_frames(session: Session, embedded: Sequence[EmbeddedFrames], truth_latlon_deg: np.ndarray) -> KnownFrames:
     """Return the frames of one clip that have a truth; those that the model's gate refuses are of no use."""
     facts = [frame for batch in embedded for frame in batch.facts]
     outputs = {name: np.concatenate([batch.outputs[name] for batch in embedded]) for name in embedded[0].outputs}

@@ -32,10 +32,11 @@ _CLIP = 8.0
 """Standardised inputs farther from the mean say no more."""
 
 
-WINDOW_SIGNS = ("mirror_margin", "agreeing_share", "mean_cosine")
+WINDOW_SIGNS = ("mirror_margin", "agreeing_share", "mean_cosine", "neighbour_cosine")
 """What the places that a window's frames are given say of it, in the order of the columns of ``window_signs``: by how
 much they fit better than those of its mirror image (infinite where that was not asked), how many frames agree with most
-others, how near the features come to any place on Earth.
+others, how near the features come to any place on Earth, how alike neighbouring frames are to the model (the median;
+infinite for a single frame): frames that show nearly the same err alike and must not confirm each other.
 """
 
 
@@ -73,7 +74,7 @@ class Gate:
         """
         limits = self.limits
         strangeness_nat = float(strangeness(kind_logits))
-        mirror_margin, agreeing_share, mean_cosine = (float(sign) for sign in signs)
+        mirror_margin, agreeing_share, mean_cosine, neighbour_cosine = (float(sign) for sign in signs)
         if not strangeness_nat <= limits.max_strangeness_nat:
             kind = limits.kinds[1 + int(np.argmax(kind_logits[1:]))]
             return f"unlike what the model was made for (looks {kind.replace('_', ' ')}: {strangeness_nat:.1f} nat)"
@@ -86,7 +87,21 @@ class Gate:
             )
         if not mean_cosine >= limits.min_mean_cosine:
             return f"nowhere on Earth looks like it (mean cosine {mean_cosine:.2f}, limit {limits.min_mean_cosine:.2f})"
-        return None
+        return self._objection_to_pace(neighbour_cosine)
+
+    def _objection_to_pace(self, neighbour_cosine: float) -> str | None:
+        least, most = self.limits.min_neighbour_cosine, self.limits.max_neighbour_cosine
+        if neighbour_cosine == np.inf or least <= neighbour_cosine <= most:
+            return None
+        if neighbour_cosine > most:
+            return (
+                f"frames too alike to confirm each other (cosine {neighbour_cosine:.3f} between neighbours, limit "
+                f"{most:.3f}): a slower camera than the model was measured on; try fewer frames with --fps"
+            )
+        return (
+            f"frames too unlike to confirm each other (cosine {neighbour_cosine:.3f} between neighbours, limit "
+            f"{least:.3f}): a faster camera than the model was measured on; try more frames with --fps"
+        )
 
 
 def strangeness(kind_logits: np.ndarray) -> np.ndarray:
@@ -95,6 +110,15 @@ def strangeness(kind_logits: np.ndarray) -> np.ndarray:
     most = others.max(axis=-1)
     odds: np.ndarray = most + np.log(np.exp(others - most[..., None]).sum(axis=-1)) - kind_logits[..., 0]
     return odds
+
+
+def neighbour_cosine(embedding: np.ndarray) -> np.ndarray:
+    """Return (W,) the median cosine between neighbouring frames of windows (W, T, E), infinite where T is 1."""
+    if embedding.shape[1] < 2:
+        return np.full(len(embedding), np.inf)
+    unit = embedding / np.linalg.norm(embedding, axis=-1, keepdims=True)
+    median: np.ndarray = np.median((unit[:, 1:] * unit[:, :-1]).sum(-1), axis=1)
+    return median
 
 
 def measure_appearance(frames_rgb: np.ndarray) -> np.ndarray:

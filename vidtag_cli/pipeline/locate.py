@@ -16,7 +16,7 @@ from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.geo.sphere import haversine_km
 from vidtag_cli.pipeline.answer import with_answer
 from vidtag_cli.pipeline.calibration import UncertaintyRule
-from vidtag_cli.pipeline.gate import changed_views
+from vidtag_cli.pipeline.gate import changed_views, neighbour_cosine
 from vidtag_cli.pipeline.limitations import limitations_of
 from vidtag_cli.pipeline.path import MAX_SPEED_KM_H, SearchedPoints, path_rule, search_for_path, smooth_track
 from vidtag_cli.pipeline.prefetch import run_ahead
@@ -235,7 +235,7 @@ def run_windows(session: Session, columns: np.ndarray) -> Outputs:
     how far the places of the other frames are. TempGeo gives frame embeddings; the first search turns them into places;
     GeoRefiner looks at the places and the frames again. That search is always among the model's own places: whether
     frames agree does not depend on where else one looks. ``domain_distance`` (W, T) is the window's median, and so are
-    ``kind_logits`` (W, T, K) and ``window_signs`` (W, T, 3) the same for all frames: a clip is of one kind.
+    ``kind_logits`` (W, T, K) and ``window_signs`` (W, T, 4) the same for all frames: a clip is of one kind.
     """
     windows, frames, _ = columns.shape
     width = session.bundle.feature_dim
@@ -260,14 +260,14 @@ def run_windows(session: Session, columns: np.ndarray) -> Outputs:
         kinds = len(session.gate.limits.kinds)
         logits, mirrored = columns[..., width : width + kinds], columns[..., width + kinds :]
         outputs["kind_logits"] = logits.mean(axis=1, keepdims=True).repeat(frames, axis=1)
-        signs = window_signs(session, scores.reshape(windows, frames), outputs["disagreement_km"], mirrored)
+        signs = window_signs(session, scores.reshape(windows, frames), outputs, mirrored)
         outputs["window_signs"] = signs[:, None].repeat(frames, axis=1)
     return outputs
 
 
-def window_signs(session: Session, scores: np.ndarray, disagreement_km: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """Return (W, 3) float32 what ``WINDOW_SIGNS`` names of windows: from the cosines (W, T) of the first search, from
-    how far the frames' places lie apart, and from the features (W, T, D) of the mirror images, whose D may be 0.
+def window_signs(session: Session, scores: np.ndarray, outputs: Outputs, mirrored: np.ndarray) -> np.ndarray:
+    """Return (W, 4) float32 what ``WINDOW_SIGNS`` names of windows: from the cosines (W, T) of the first search, its
+    embeddings, how far the frames' places lie apart, and the features (W, T, D) of the mirror images, whose D may be 0.
     """
     margin = np.full(len(scores), np.inf)
     if mirrored.shape[-1]:
@@ -275,5 +275,6 @@ def window_signs(session: Session, scores: np.ndarray, disagreement_km: np.ndarr
         of_mirrored, _ = search_gallery(session.own_gallery, np.concatenate(attended["frame_embedding"]), 1)
         margin = (scores - of_mirrored.reshape(scores.shape)).mean(axis=1)
     limit_km = session.rule.max_disagreement_km if isinstance(session.rule, UncertaintyRule) else np.inf
-    signs = (margin, (disagreement_km <= limit_km).mean(axis=1), scores.mean(axis=1))
+    agreeing = (outputs["disagreement_km"] <= limit_km).mean(axis=1)
+    signs = (margin, agreeing, scores.mean(axis=1), neighbour_cosine(outputs["first_embedding"]))
     return np.stack(signs, axis=1).astype(np.float32)

@@ -32,7 +32,7 @@ def test_it_learns_and_repeats():
     arrays = fit_gate(clips(600, 0), seed=1)
     again = fit_gate(clips(600, 0), seed=1)
     assert all((arrays[name] == again[name]).all() for name in arrays)
-    limits = GateContract(gate_kinds(), HIDDEN_WIDTH, 0.0, -2.0, 0.0, -1.0, "")
+    limits = GateContract(gate_kinds(), HIDDEN_WIDTH, 0.0, -2.0, 0.0, -1.0, -1.0, 1.0, "")
     gate, fresh = Gate(limits, **arrays), clips(200, 2)
     standard = np.concatenate([fresh.features.astype(np.float32), fresh.appearance], -1)
     hidden = np.maximum(np.clip((standard - gate.mean) / gate.scale, -8, 8) @ gate.hidden_weight + gate.hidden_bias, 0)
