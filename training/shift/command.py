@@ -62,6 +62,7 @@ def claims(
 def table(
     model: Annotated[str, typer.Argument(help="Name or path of the bundle.")],
     out: Annotated[Path, typer.Option(help="Markdown file to write.")],
+    results: Annotated[Path, typer.Option(help="Folder of the rows' results; what is there is used again.")],
     flights: Annotated[int, typer.Option(min=1, help="Flights a row.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the flights and of the bootstrap.")] = 1,
     rows: Annotated[str, typer.Option(help="Names of rows, by commas; default: all.")] = "",
@@ -74,7 +75,7 @@ def table(
     from training.shift.table import write_table
 
     names = [name.strip() for name in rows.split(",") if name.strip()]
-    typer.echo(write_table(model, out, load_config(preset), flights, seed, names, bundle, force=force))
+    typer.echo(write_table(model, out, load_config(preset), flights, seed, names, results, bundle, force=force))
 
 
 @shift_app.command()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from training.config import FlightConfig, TrainingConfig
 from training.flyover.flights import Flights, draw_flights, near_land
 from training.flyover.imagery import imagery_folder, load_textures
 from training.shift.bundle_copy import prepare_copy, write_copy
-from training.shift.changes import KINDS, Change
-from training.shift.films import film_changed
+from training.shift.changes import KINDS, Change, apply_change
+from training.shift.films import film_changed, film_flights
 from training.shift.locate_film import locate_film
 from vidtag_cli.bundle.contract import ChangeCoverage
 from vidtag_cli.calibration.statement import with_changes
@@ -47,6 +48,9 @@ def _drawn(over_land: bool = True, **changes: tuple[float, float] | float) -> Dr
     return draw
 
 
+_as_trained = _drawn()
+
+
 def _over_the_sea(recipe: FlightConfig, count: int, rng: np.random.Generator) -> Flights:
     """Return flights that never come within 800 km of land in any of eight directions: they start at any place."""
     kept: list[Flights] = []
@@ -61,7 +65,7 @@ def _over_the_sea(recipe: FlightConfig, count: int, rng: np.random.Generator) ->
 class Row:
     """One row: how flights are drawn, what is done to the film, whether they are seen in a picture never trained on."""
 
-    draw: Draw = _drawn()
+    draw: Draw = _as_trained
     change: Change = Change()
     other_picture: bool = False
 
@@ -122,11 +126,14 @@ def measure(track: Track, truth_latlon_deg: np.ndarray, seed: int) -> RowResult:
 
 
 def write_table(
-    model: str, out: Path, config: TrainingConfig, flights: int, seed: int, names: list[str],
+    model: str, out: Path, config: TrainingConfig, flights: int, seed: int, names: list[str], results: Path,
     bundle: Path | None = None, *, force: bool = False,
 ) -> str:  # fmt: skip
     """Write the table of some rows, or of all, to ``out`` and return it; with ``bundle`` (NAME.vidtag) also the model
     with what was measured. Raises UsageError for a row there is not.
+
+    Every row is kept in the folder ``results`` under its name, the hash of the bundle, the number of flights and the
+    seed; a later call goes on there. Its random numbers are its own.
     """
     rows = table_rows()
     unknown = [name for name in names if name not in rows]
@@ -134,26 +141,44 @@ def write_table(
         raise UsageError(f"--rows {unknown[0]}: there is no such row; there are {', '.join(rows)}")
     if bundle is not None:
         prepare_copy(bundle, force)
+    results.mkdir(parents=True, exist_ok=True)
     session = open_session(model)
-    textures = load_textures()
-    results: dict[str, tuple[RowResult, RowResult]] = {}
-    for number, (name, row) in enumerate(rows.items()):
-        if names and name not in names:
-            continue
-        rng = np.random.default_rng((config.seed, TEST_STREAM, seed, number))
-        results[name] = locate_row(session, config, textures, row, flights, rng, seed)
-        _log.info("%s: %s", name, _cells(results[name][1]))
-    text = _markdown(results, session, flights, seed)
+    films = _Films(session, config, flights, seed)
+    measured = {}
+    for name in names or rows:
+        path = results / f"{name}.{session.bundle.sha256[:16]}.{flights}.{seed}.json"
+        if not path.is_file():
+            single, path_result = locate_row(session, films, name, seed)
+            replace_file(path, json.dumps([dataclasses.asdict(single), dataclasses.asdict(path_result)]).encode())
+        measured[name] = _read_row(path)
+        _log.info("%s: %s", name, _cells(measured[name][1]))
+    text = _markdown(measured, session, flights, seed)
     replace_file(out, text.encode())
     if bundle is not None:
-        contract = session.bundle.contract
-        changes = [
-            coverage for name, (single, path) in results.items() if name != "none"
-            for coverage in (_coverage(name, "none", single, flights), _coverage(name, "viterbi", path, flights))
-        ]  # fmt: skip
-        calibration = with_changes(contract.calibration, changes)
-        write_copy(session.bundle, bundle, dataclasses.replace(contract, calibration=calibration))
+        _write_measured(session, bundle, measured, flights)
     return text
+
+
+def _read_row(path: Path) -> tuple[RowResult, RowResult]:
+    single, on_path = json.loads(path.read_text(encoding="utf-8"))
+    return _row_result(single), _row_result(on_path)
+
+
+def _row_result(document: Mapping[str, Any]) -> RowResult:
+    shares = {name: Estimate(**document[name]) for name in ("located", "coverage95", "coverage50")}
+    return RowResult(frames=document["frames"], median_km=document["median_km"], **shares)
+
+
+def _write_measured(
+    session: Session, bundle: Path, measured: Mapping[str, tuple[RowResult, RowResult]], flights: int
+) -> None:
+    contract = session.bundle.contract
+    changes = [
+        coverage for name, (single, path) in measured.items() if name != "none"
+        for coverage in (_coverage(name, "none", single, flights), _coverage(name, "viterbi", path, flights))
+    ]  # fmt: skip
+    calibration = with_changes(contract.calibration, changes)
+    write_copy(session.bundle, bundle, dataclasses.replace(contract, calibration=calibration))
 
 
 def _coverage(name: str, smoothing: Literal["none", "viterbi"], result: RowResult, flights: int) -> ChangeCoverage:
@@ -165,24 +190,40 @@ def _coverage(name: str, smoothing: Literal["none", "viterbi"], result: RowResul
     )
 
 
-def locate_row(
-    session: Session,
-    config: TrainingConfig,
-    textures: Tensor,
-    row: Row,
-    count: int,
-    rng: np.random.Generator,
-    seed: int,
-) -> tuple[RowResult, RowResult]:
-    """Return the results, frame by frame and on a path, of ``count`` new flights of a row."""
-    flights = row.draw(config.flight_recipe(), count, rng)
-    seen = other_picture(textures) if row.other_picture else textures
-    frames = []
-    for begin in range(0, count, _FLIGHTS_AT_ONCE):
-        some = flights.select(np.arange(begin, min(count, begin + _FLIGHTS_AT_ONCE)))
-        frames.append(film_changed(seen, some, row.change, session.bundle.preprocess.frame_size_px, rng))
-    single, path = locate_film(session, np.concatenate(frames))
-    return measure(single, flights.latlon_deg, seed), measure(path, flights.latlon_deg, seed)
+class _Films:
+    """The films of rows: all changes of the picture are made to the same flights, which are filmed once."""
+
+    def __init__(self, session: Session, config: TrainingConfig, flights: int, seed: int) -> None:
+        self._size_px = session.bundle.preprocess.frame_size_px
+        self._recipe, self._seed, self._count = config.flight_recipe(), (config.seed, TEST_STREAM, seed), flights
+        self._textures = load_textures()
+        self._rows = table_rows()
+        self._plain: list[np.ndarray] = []
+
+    def __call__(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the frames (B, T, S, S, 3) uint8 of a row and the true positions (B, T, 2)."""
+        row, same = self._rows[name], Row()
+        is_plain = dataclasses.replace(row, change=same.change) == same and row.change.footprint == 1.0
+        rng = np.random.default_rng(self._seed if is_plain else (*self._seed, list(self._rows).index(name)))
+        flights = row.draw(self._recipe, self._count, rng)
+        seen = other_picture(self._textures) if row.other_picture else self._textures
+        parts = [
+            flights.select(np.arange(begin, min(self._count, begin + _FLIGHTS_AT_ONCE)))
+            for begin in range(0, self._count, _FLIGHTS_AT_ONCE)
+        ]
+        if not is_plain:
+            frames = [film_changed(seen, part, row.change, self._size_px, rng) for part in parts]
+        else:
+            self._plain = self._plain or [film_flights(seen, part, rng) for part in parts]
+            frames = [apply_change(film, row.change, self._size_px) for film in self._plain]
+        return np.concatenate(frames), flights.latlon_deg
+
+
+def locate_row(session: Session, films: _Films, name: str, seed: int) -> tuple[RowResult, RowResult]:
+    """Return the results, frame by frame and on a path, of new flights of a row."""
+    frames, truth_latlon_deg = films(name)
+    single, path = locate_film(session, frames)
+    return measure(single, truth_latlon_deg, seed), measure(path, truth_latlon_deg, seed)
 
 
 def other_picture(textures: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from training.config_files import load_config
 from training.flyover.flights import near_land
 from training.shift.changes import KINDS
 from training.shift.table import measure, table_rows, write_table
+from vidtag_cli.bundle.load import load_bundle
 from vidtag_cli.errors import UsageError
 from vidtag_cli.track import Track, TrackPoint
 
@@ -49,4 +50,20 @@ def test_the_rows_are_what_they_are_called():
 
 def test_a_row_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match="nosuch"):
-        write_table("flyover", tmp_path / "table.md", load_config("flyover"), 1, 0, ["nosuch"])
+        write_table("flyover", tmp_path / "table.md", load_config("flyover"), 1, 0, ["nosuch"], tmp_path)
+
+
+def test_rows_are_kept_and_go_into_the_bundle(tmp_path, monkeypatch):
+    """The real model: flights of a made-up one are not of its size. Two flights, filmed once for both rows."""
+    config = load_config("flyover")
+    first = write_table("flyover", tmp_path / "one.md", config, 2, 0, ["none", "grey"], tmp_path / "rows")
+    assert "| grey | 0.0 % (0-0) | - | - | - |" in first
+    monkeypatch.setattr("training.shift.table.locate_row", None)  # nothing is located twice
+    out = tmp_path / "measured.vidtag"
+    again = write_table("flyover", tmp_path / "two.md", config, 2, 0, ["none", "grey"], tmp_path / "rows", out)
+    assert again == first == (tmp_path / "two.md").read_text()
+    changes = load_bundle(out).calibration.changes
+    assert [(change.change, change.smoothing, change.frames) for change in changes] == [
+        ("grey", "none", 32), ("grey", "viterbi", 32),
+    ]  # fmt: skip
+    assert changes[0].located_share == 0.0 and changes[0].coverage95 is None
