@@ -11,6 +11,7 @@ import typer
 
 from export.full_size import onnx
 from export.geoclip.bundle import geoclip
+from export.geoclip.skeletons import skeletons
 from export.studies.cpu_benchmark import cpu_benchmark
 from export.studies.geoclip_comparison import geoclip_compare, random_clip
 from export.studies.island_study import islands
@@ -20,6 +21,7 @@ from vidtag_cli.errors import ModelError
 app = make_app(__doc__)
 app.command()(onnx)
 app.command()(geoclip)
+app.command()(skeletons)
 app.command("cpu-benchmark")(cpu_benchmark)
 app.command("geoclip-compare")(geoclip_compare)
 app.command("random-clip")(random_clip)

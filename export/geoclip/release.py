@@ -38,7 +38,7 @@ class GeoClipRelease:
 
 def read_release() -> GeoClipRelease:
     """Return GeoCLIP's release as installed; raises InputError when the package is missing or has other contents."""
-    folder = _package_folder()
+    folder = release_folder()
     try:
         return GeoClipRelease(
             version(PACKAGE),
@@ -85,7 +85,8 @@ def merge_repeats(latlon_deg: np.ndarray) -> np.ndarray:
     return canonical_latlon(latlon_deg[first_of_duplicates(latlon_deg)])
 
 
-def _package_folder() -> Path:
+def release_folder() -> Path:
+    """Return the folder of the installed package's model; raises InputError when it is not installed."""
     package = importlib.util.find_spec(PACKAGE)  # not imported: it would bring pandas and the whole of transformers
     if package is None or not package.submodule_search_locations:
         raise InputError(f"GeoCLIP's published weights are in the package {PACKAGE}: pip install {PACKAGE}")

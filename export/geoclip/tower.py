@@ -22,7 +22,8 @@ CONFIG_FILE, WEIGHTS_FILE, PROCESSOR_FILE = "config.json", "model.safetensors", 
 EMBED_DIM = 768
 """What GeoCLIP's head takes: the projected image embedding of CLIP ViT-L/14."""
 
-_VIT_L14 = {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24}
+VIT_L14 = {"image_size": 224, "patch_size": 14, "width": 1024, "layers": 24}
+"""The shape of CLIP ViT-L/14, by the names of ``build_clip_visual``."""
 
 _BLOCK_PARTS = {
     "layer_norm1": "ln_1", "layer_norm2": "ln_2", "self_attn.out_proj": "attn.out_proj", "mlp.fc1": "mlp.c_fc",
@@ -64,9 +65,9 @@ def _random_tower(seed: str) -> ClipTower:
     if not seed.isdecimal():
         raise InputError(f"{RANDOM_PREFIX}{seed}: the seed is a whole number, as in {RANDOM_PREFIX}1")
     torch.manual_seed(int(seed))
-    visual = build_clip_visual(embed_dim=EMBED_DIM, **_VIT_L14)  # type: ignore[arg-type]  # all are integers
+    visual = build_clip_visual(embed_dim=EMBED_DIM, **VIT_L14)  # type: ignore[arg-type]  # all are integers
     origin = f"CLIP ViT-L/14 with random weights, seed {seed}"
-    return ClipTower(visual.eval(), _VIT_L14["image_size"], origin, "Random weights, for sizing: it locates nothing. ")
+    return ClipTower(visual.eval(), VIT_L14["image_size"], origin, "Random weights, for sizing: it locates nothing. ")
 
 
 def _hub_folder(name: str) -> Path:

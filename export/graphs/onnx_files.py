@@ -70,12 +70,11 @@ def export_onnx(
     _log.info("writing %s", path.name)
     if store_weights == "float16":
         _check_weights_on_grid(name, graph)
-    model = _traced(name, graph, sizes, float64_as_parts)
-    _describe(model, name)
+    model = traced_graph(name, graph, sizes, float64_as_parts=float64_as_parts)
     return _write(model, path, store_weights)
 
 
-def _traced(name: str, graph: nn.Module, sizes: Mapping[str, int], float64_as_parts: bool) -> Any:
+def traced_graph(name: str, graph: nn.Module, sizes: Mapping[str, int], *, float64_as_parts: bool = False) -> Any:
     """Return a graph in the exporter's form, which refers to torch's weights and copies only what it folds."""
     inputs, outputs = GRAPH_TENSORS[name]
     if float64_as_parts:
@@ -93,6 +92,7 @@ def _traced(name: str, graph: nn.Module, sizes: Mapping[str, int], float64_as_pa
             custom_translation_table=dict(float64_translations()),
             verbose=False,
         )
+    _describe(program.model, name)
     return program.model
 
 

@@ -12,6 +12,9 @@ HOME_VARIABLE = "VIDTAG_HOME"
 PACKAGED_MODELS_DIR = Path(__file__).resolve().parents[1] / "data"
 """Models that ship with the program."""
 
+PACKAGED_RECIPES_DIR = PACKAGED_MODELS_DIR / "recipes"
+"""Recipes of models that are made from published weights, a folder each."""
+
 PROJECT_CONFIG_FILE = Path("vidtag.toml")
 """Looked for in the working folder."""
 

@@ -17,6 +17,7 @@ from vidtag_cli.commands.console import (
     showing_builds,
     stderr_console,
 )
+from vidtag_cli.commands.get import get_command
 from vidtag_cli.commands.options import JsonOption, NoColorOption, QuietOption, ThreadsOption
 from vidtag_cli.errors import ModelError
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from vidtag_cli.bundle.load import ModelBundle
     from vidtag_cli.engines.compile import CompiledGraph
 
-app = typer.Typer(help="List, describe, verify, install and compile models.", no_args_is_help=True)
+app = typer.Typer(help="Get, list, describe, verify, install, test and compile models.", no_args_is_help=True)
+app.command("get")(get_command)
 
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, or the path of its folder.")]
 
@@ -45,6 +47,30 @@ def list_command(as_json: JsonOption = False) -> None:
         output_table(("NAME", "KIND", "VERSION", "ORIGIN", "FOLDER"), rows)
     else:
         typer.echo(f"no model is installed: {HOW_TO_GET_A_MODEL}", err=True)
+
+
+@app.command("selftest")
+def selftest_command(
+    model: ModelArgument,
+    engine: Annotated[str, typer.Option(help="What runs it.")] = "onnxruntime",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N (default: the engine's own).")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8 (default: the model's own).")] = None,
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold an engine against the CPU on real pictures in awkward batches; exit code 6 when it computes wrong."""
+    from vidtag_cli.bundle.installed_models import find_model
+    from vidtag_cli.bundle.load import load_bundle
+    from vidtag_cli.recipes.selftest import require_passed, try_bundle
+
+    bundle = load_bundle(find_model(model))
+    result = try_bundle(bundle, precision, engine, device, threads)
+    if as_json:
+        output_json({"model": bundle.name, "engine": engine, **result.document()})
+    else:
+        rows = [("with the reference", f"{result.least_cosine:.6f}")]
+        output_table(("BATCH", "LEAST COSINE"), rows + [(name, f"{c:.6f}") for name, c in result.batches.items()])
+    require_passed(result, f"{bundle.name} {result.precision} on {engine}")
 
 
 @app.command("info")

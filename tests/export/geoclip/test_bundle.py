@@ -208,7 +208,7 @@ def test_the_bundle_says_what_it_is(exported):
 
 
 def test_random_weights_say_so_before_anything_else(monkeypatch):
-    monkeypatch.setitem(geoclip_tower._VIT_L14, "layers", 1)
+    monkeypatch.setitem(geoclip_tower.VIT_L14, "layers", 1)
     tower = read_clip_tower("random:1")
     assert tower.caveat.startswith("Random weights")
     again = read_clip_tower("random:1")
