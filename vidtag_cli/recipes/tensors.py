@@ -32,6 +32,11 @@ MAX_STORED_BYTES = 4_000_000_000
 
 _STORAGES = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8"}
 _REBUILD, _ORDERED_DICT = ("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")
+_DAMAGE = (
+    ValueError, TypeError, AttributeError, KeyError, IndexError, OverflowError, RecursionError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What a description with a changed byte may lead to, before any of its numbers is looked at."""
+
 _LONE_TENSOR = "tensor"
 """The name given to the tensor of a file that holds nothing else."""
 
@@ -45,7 +50,7 @@ def read_tensors(path: Path) -> Tensors:
         if zipfile.is_zipfile(path):
             return _read_archive(path)
         return _read_safetensors(path)
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile, RecursionError) as error:
+    except (*_DAMAGE, OSError) as error:
         raise ModelError(f"{path.name}: no file of plain tensors: {error}") from error
 
 
