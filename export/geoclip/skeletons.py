@@ -35,7 +35,7 @@ from vidtag_cli.bundle.folders import PACKAGED_RECIPES_DIR
 from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.errors import ModelError
 from vidtag_cli.files import replace_file, replace_folder
-from vidtag_cli.recipes.assemble import int8_scale
+from vidtag_cli.recipes.assemble import int8_scale, to_int8
 from vidtag_cli.recipes.recipe import (
     RECIPE_JSON,
     RECIPE_SCHEMA,
@@ -85,6 +85,7 @@ INLINE_BYTES = 131_072
 """As large a constant may stay in the graph that no published tensor explains; Equal Earth is a table of 92 kB."""
 
 _ALIGNED_FROM, _PAGE, _LINE = 65_536, 4096, 64
+_STORED_DTYPES: Mapping[str, Dtype] = {"float32": "float32", "float16": "float16", "int8": "int8"}
 _SHARED = 256
 """Constants of fewer bytes stay in the graph without a look at where they come from, if they are always the same."""
 
@@ -239,8 +240,7 @@ def quantised(model: Any) -> Any:
         scale = int8_scale(values)
         stem, activation, out = weight.name, node.input[0], node.output[0]
         if f"{stem}_int8" not in kept:
-            integers = np.clip(np.rint(values / scale), -127, 127).astype(np.int8)
-            kept[f"{stem}_int8"] = numpy_helper.from_array(integers, f"{stem}_int8")
+            kept[f"{stem}_int8"] = numpy_helper.from_array(to_int8(values, scale), f"{stem}_int8")
             kept[f"{stem}_scale"] = numpy_helper.from_array(scale, f"{stem}_scale")
             kept.pop(stem)
         names = [f"{out}_{part}" for part in ("quantised", "factor", "zero", "integers", "floats", "scale")]
@@ -267,39 +267,50 @@ def _origins(model: Any, other: Any, published: Mapping[str, np.ndarray]) -> dic
     """
     from onnx import numpy_helper
 
-    known = _known_values(published)
-    same = {tensor.name: _digest(numpy_helper.to_array(tensor)) for tensor in other.graph.initializer}
+    by_size: dict[int, list[tuple[str, ...]]] = {}
+    for parts in _joined(published):
+        by_size.setdefault(sum(published[part].size for part in parts), []).append(parts)
+        by_size.setdefault(sum(len(published[part]) for part in parts), []).append(parts)  # the factors of its columns
+        by_size.setdefault(published[parts[0]].shape[-1], []).append(parts)
+    same = {tensor.name: numpy_helper.to_array(tensor) for tensor in other.graph.initializer}
     origins = {}
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        digest = _digest(values)
-        origin = known.get(digest) if values.nbytes >= _SHARED else None
+        origin = None
+        if values.nbytes >= _SHARED and str(values.dtype) in _STORED_DTYPES:
+            origin = _origin_of(values, by_size.get(values.size, []), published)
         if origin is not None:
             origins[tensor.name] = origin
-        elif same.get(tensor.name) != digest or values.nbytes > INLINE_BYTES:
+        elif not np.array_equal(same.get(tensor.name, ()), values) or values.nbytes > INLINE_BYTES:
             raise ModelError(f"{tensor.name} {values.shape} {values.dtype}: no published tensor explains this constant")
     return origins
 
 
-def _digest(values: np.ndarray) -> bytes:
-    return hashlib.sha256(f"{values.dtype}".encode() + np.ascontiguousarray(values).tobytes()).digest()
+def _origin_of(
+    values: np.ndarray, candidates: list[tuple[str, ...]], published: Mapping[str, np.ndarray]
+) -> Origin | None:
+    """Return which of some published tensors, or several joined, a constant is made of and how; None for no one."""
+    for parts in candidates:
+        joined = np.concatenate([published[part] for part in parts])
+        for transposed in (False, True) if joined.ndim == 2 else (False,):
+            turned = joined.T if transposed else joined
+            for form in _forms(values.dtype, turned.ndim):
+                if np.array_equal(_in_form(turned, form, values.dtype).ravel(), values.ravel()):
+                    return Origin(parts, transposed, form)
+    return None
 
 
-def _known_values(published: Mapping[str, np.ndarray]) -> dict[bytes, Origin]:
-    """Return the origins of all constants that a published tensor may become, by digest."""
-    known: dict[bytes, Origin] = {}
-    for parts in _joined(published):
-        values = np.concatenate([published[part] for part in parts])
-        for transposed in (False, True) if values.ndim == 2 else (False,):
-            turned = values.T if transposed else values
-            known[_digest(turned)] = Origin(parts, transposed)
-            known[_digest(turned.astype(np.float16))] = Origin(parts, transposed)
-            if values.ndim == 2:
-                scale = int8_scale(turned)
-                integers = np.clip(np.rint(turned / scale), -127, 127).astype(np.int8)
-                known[_digest(integers)] = Origin(parts, transposed, "int8")
-                known[_digest(scale)] = Origin(parts, transposed, "int8 scale")
-    return known
+def _forms(dtype: np.dtype, dimensions: int) -> tuple[Form, ...]:
+    if dtype == np.int8:
+        return ("int8",)
+    return ("plain", "int8 scale") if dtype == np.float32 and dimensions == 2 else ("plain",)
+
+
+def _in_form(values: np.ndarray, form: Form, dtype: np.dtype) -> np.ndarray:
+    if form == "plain":
+        return values.astype(dtype)
+    scale = int8_scale(values)
+    return scale if form == "int8 scale" else to_int8(values, scale)
 
 
 def _joined(published: Mapping[str, np.ndarray]) -> Iterator[tuple[str, ...]]:
@@ -336,11 +347,10 @@ def _refer_to_file(model: Any, origins: Mapping[str, Origin], file: str, table: 
     """Replace the constants of a graph that have an origin by references to a file of weights."""
     from onnx import TensorProto, numpy_helper
 
-    dtypes: dict[str, Dtype] = {"float32": "float32", "float16": "float16", "int8": "int8"}
     for tensor in model.graph.initializer:
         if tensor.name not in origins:
             continue
-        dtype = dtypes[str(numpy_helper.to_array(tensor).dtype)]
+        dtype = _STORED_DTYPES[str(numpy_helper.to_array(tensor).dtype)]
         stored = table.place(origins[tensor.name], tuple(int(length) for length in tensor.dims), dtype)
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL

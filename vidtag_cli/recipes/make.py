@@ -102,11 +102,15 @@ def _prove(
         _assemble(loaded, files, folder, EXACT, (), tell)
         exact = load_bundle(folder)
     tell(f"comparing {precision} with {EXACT} on {len(frames_rgb)} pictures")
-    encode = frame_encoder(exact, EXACT if exact is not bundle else precision, threads=threads)
-    expected = np.concatenate([encode(frame[None]) for frame in frames_rgb])
-    del encode
+    expected = _one_by_one(exact, EXACT if exact is not bundle else precision, frames_rgb, threads)
     limit = loaded.recipe.model.min_cosine if precision != EXACT else MIN_COSINE[EXACT]
     return judge_encoder(frame_encoder(bundle, precision, threads=threads), expected, frames_rgb, precision, limit)
+
+
+def _one_by_one(bundle: ModelBundle, precision: str, frames_rgb: np.ndarray, threads: int | None) -> np.ndarray:
+    """Return the embeddings (N, E) of frames, each by itself; the engine, which holds all weights, ends with it."""
+    encode = frame_encoder(bundle, precision, threads=threads)
+    return np.concatenate([encode(frame[None]) for frame in frames_rgb])
 
 
 def _keep_proof(folder: Path, proof: SelfTest) -> None:
