@@ -50,7 +50,11 @@ def test_one_command_installs_a_model_that_has_located_pictures(web, run):
     bundle = load_bundle(find_model("tinyclip"))
     assert "parity.json" in bundle.contract.files and HUB_FILE in bundle.contract.created_with
     assert "to be fetched: 0.0 MB" in result.stderr or "to be fetched" in result.stderr
-    assert run("models", "selftest", "tinyclip").returncode == 0
+    assert said["selftest"]["best_place_moved_m"] == 0.0
+    tested = run("models", "selftest", "tinyclip", "-q")
+    assert tested.returncode == 0 and tested.stderr == "" and "best places moved by at most 0 m" in tested.stdout
+    stored = json.loads((find_model("tinyclip") / "parity.json").read_text())["selftest"]
+    assert stored == said["selftest"]
     again = run("models", "get", web.recipe)
     assert again.returncode == 5 and "installed already; --force" in again.stderr
     forced = run("models", "get", web.recipe, "--force", "-q")

@@ -119,6 +119,7 @@ def _tried_lines(tried: TriedModel) -> list[str]:
     return [
         f"installed: {bundle.path}",
         f"{test.precision} on {test.frames} pictures: cosine with fp32 at least {test.least_cosine:.5f}",
+        test.movement(),
         f"places of these pictures (they were not taken for their places): {places}",
         f"use it: vidtag locate CLIP --model {bundle.name} --out track.gpx",
     ]

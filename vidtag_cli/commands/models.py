@@ -57,19 +57,24 @@ def selftest_command(
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8 (default: the model's own).")] = None,
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    no_color: NoColorOption = False,
 ) -> None:
     """Hold an engine against the CPU on real pictures in awkward batches; exit code 6 when it computes wrong."""
     from vidtag_cli.bundle.installed_models import find_model
     from vidtag_cli.bundle.load import load_bundle
-    from vidtag_cli.recipes.selftest import require_passed, try_bundle
+    from vidtag_cli.pipeline.engine_trial import require_passed
+    from vidtag_cli.recipes.selftest import try_bundle
 
     bundle = load_bundle(find_model(model))
-    result = try_bundle(bundle, precision, engine, device, threads)
+    with showing_builds(stderr_console(quiet, no_color), "trying the engine", quiet) as observer:
+        result = try_bundle(bundle, precision, engine, device, threads, observer)
     if as_json:
         output_json({"model": bundle.name, "engine": engine, **result.document()})
     else:
         rows = [("with the reference", f"{result.least_cosine:.6f}")]
         output_table(("BATCH", "LEAST COSINE"), rows + [(name, f"{c:.6f}") for name, c in result.batches.items()])
+        output_lines([result.movement()])
     require_passed(result, f"{bundle.name} {result.precision} on {engine}")
 
 

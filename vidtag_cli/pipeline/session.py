@@ -21,6 +21,7 @@ from vidtag_cli.gallery.store import Gallery, GalleryOrigin, open_gallery
 from vidtag_cli.pipeline.calibration import UncalibratedRule, UncertaintyRule, read_cell_area_km2, read_rule
 from vidtag_cli.pipeline.domain import DomainModel, load_domain_model
 from vidtag_cli.pipeline.elsewhere import Elsewhere, find_elsewhere
+from vidtag_cli.pipeline.engine_trial import require_tried_engines
 from vidtag_cli.pipeline.gate import Gate, load_gate
 from vidtag_cli.pipeline.threads import ThreadPool, limit_threads
 
@@ -91,7 +92,8 @@ def open_session(
     ``device`` is by default the engine's own, ``precision`` the bundle's; ``threads`` rules the engines on the CPU and,
     for the whole process, numpy and FAISS; by default all processors this process may use. ``observer`` hears about
     engines that are built at first use and how far the embedding of the gallery is. A model of random weights is
-    refused unless ``allows_random_weights``.
+    refused unless ``allows_random_weights``. An engine that is new here is tried against the CPU first, and one that
+    computes wrong is refused.
 
     Without ``gallery_path`` the bundle's own coordinates are used; their embeddings are those that came with them, or
     are computed once, and are kept in the user's cache under the hash of the location encoder. The hash of every file
@@ -111,6 +113,10 @@ def open_session(
         name: open_engine(graph, engine, device, threads, window_frames=bundle.window.frames, observer=observer)
         for name, graph in bundle.graphs_for(precision, has_float64=has_float64(engine)).items()
     }
+    require_tried_engines(  # before places are embedded, which are kept
+        bundle, engines, (FRAME_ENCODERS[bundle.kind], "location_encoder"), engine=engine, device=device,
+        threads=threads, observer=observer or BuildObserver(),
+    )  # fmt: skip
     embed = location_embedder(engines["location_encoder"])
     elsewhere = None
     if gallery_path is not None:
@@ -140,6 +146,13 @@ def _open_bundle(
 def location_embedder(engine: Engine) -> Embed:
     """Return the function from positions (N, 2) float64 degrees to embeddings (N, E) float32 of an engine."""
     return lambda latlon_deg: engine.run({"latlon_deg": latlon_deg})["location_embedding"]
+
+
+def open_own_gallery(bundle: ModelBundle, threads: int | None, observer: BuildObserver | None = None) -> Gallery:
+    """Return the gallery of a bundle's own places; on the CPU they are embedded unless the cache has them."""
+    embed = location_embedder(open_engine(bundle.graphs_for()["location_encoder"], threads=threads))
+    gallery, _ = _default_gallery(bundle, embed, observer or BuildObserver())
+    return gallery
 
 
 def _default_gallery(bundle: ModelBundle, embed: Embed, observer: BuildObserver) -> tuple[Gallery, Embed]:

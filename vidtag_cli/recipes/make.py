@@ -20,17 +20,11 @@ from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.errors import OutputError
 from vidtag_cli.files import replace_file, replace_folder
 from vidtag_cli.gallery.search import search_gallery
+from vidtag_cli.pipeline.engine_trial import MIN_COSINE, SelfTest, judge_encoder, packaged_frames, require_passed
 from vidtag_cli.pipeline.session import open_session
 from vidtag_cli.recipes.assemble import SourceFiles, Tell, assemble_bundle
 from vidtag_cli.recipes.recipe import LoadedRecipe, bundle_name
-from vidtag_cli.recipes.selftest import (
-    MIN_COSINE,
-    SelfTest,
-    frame_encoder,
-    judge_encoder,
-    packaged_frames,
-    require_passed,
-)
+from vidtag_cli.recipes.selftest import frame_encoder, places_of_frames
 from vidtag_cli.recipes.sources import FoundSource, Progress, fetch, unpack
 
 EXACT = "fp32"
@@ -70,14 +64,14 @@ def make_model(
             files = SourceFiles(unpack(fetched, Path(work)))
             with replace_folder(target) as fresh:
                 _assemble(loaded, files, fresh, precision, fetched, tell)
-                proof = _prove(loaded, files, fresh, Path(work), precision, tell, threads)
+                proof = _prove(loaded, files, fresh, Path(work), precision, tell, threads, observer)
                 require_passed(proof, f"{loaded.recipe.name} {precision}")
                 _keep_proof(fresh, proof)
                 load_bundle(fresh)
     except OSError as error:
         raise OutputError(f"{target}: cannot be made: {error}") from error
     bundle = load_bundle(target)
-    tell("locating the test pictures (the first use of a model embeds its places)")
+    tell("locating the test pictures")
     return TriedModel(bundle, proof, _try(target, threads, observer))
 
 
@@ -89,8 +83,9 @@ def _assemble(
 
 
 def _prove(
-    loaded: LoadedRecipe, files: SourceFiles, fresh: Path, work: Path, precision: str, tell: Tell, threads: int | None
-) -> SelfTest:
+    loaded: LoadedRecipe, files: SourceFiles, fresh: Path, work: Path, precision: str, tell: Tell,
+    threads: int | None, observer: BuildObserver | None,
+) -> SelfTest:  # fmt: skip
     """Return how the precision does against fp32, which is made for that alone where it is not the one wanted."""
     bundle = load_bundle(fresh)
     frames_rgb = packaged_frames(bundle.preprocess.frame_size_px)
@@ -104,7 +99,10 @@ def _prove(
     tell(f"comparing {precision} with {EXACT} on {len(frames_rgb)} pictures")
     expected = _one_by_one(exact, EXACT if exact is not bundle else precision, frames_rgb, threads)
     limit = loaded.recipe.model.min_cosine if precision != EXACT else MIN_COSINE[EXACT]
-    return judge_encoder(frame_encoder(bundle, precision, threads=threads), expected, frames_rgb, precision, limit)
+    tell("embedding the places of the model, once")
+    gallery = places_of_frames(bundle, threads, observer)
+    encode = frame_encoder(bundle, precision, threads=threads)
+    return judge_encoder(encode, expected, frames_rgb, precision, limit, gallery)
 
 
 def _one_by_one(bundle: ModelBundle, precision: str, frames_rgb: np.ndarray, threads: int | None) -> np.ndarray:
