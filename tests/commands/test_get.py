@@ -105,6 +105,15 @@ def test_an_index_of_the_user_s_own_is_asked_for_the_package(web, run):
     assert run("models", "get", web.recipe, "--index-url", f"{web.url}/simple").returncode == 0
 
 
+def test_the_password_of_an_index_is_not_shown(web, run):
+    web.files["/simple/tinyclip/"] = f'<a href="/own/{WHEEL_FILE}">x</a>'.encode()
+    web.types["/simple/tinyclip/"] = "text/html"
+    index_url = web.url.replace("http://", "http://me:s3cret@")
+    result = run("models", "get", web.recipe, "--dry-run", "--index-url", f"{index_url}/simple")
+    assert result.returncode == 0 and f"{web.url}/own/{WHEEL_FILE}" in result.stdout
+    assert "s3cret" not in result.stdout + result.stderr
+
+
 def test_a_missing_or_wrong_file_is_named_and_nothing_installed(web, run, home):
     lacking = run("models", "get", web.recipe, "--from", str(web.published / HUB_FILE))
     assert lacking.returncode == 3 and WHEEL_FILE in lacking.stderr and "is not among what was given" in lacking.stderr

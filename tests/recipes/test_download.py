@@ -156,8 +156,32 @@ HTML_PAGE = b'<html><a href="../files/b.whl">b</a> <a href="../files/a-1.whl#sha
 )
 def test_an_index_leads_to_its_file(web, page, kind):
     web.files["/simple/a/"], web.types["/simple/a/"] = page, kind
-    assert find_in_index(f"{web.url}/simple/", "a", "a-1.whl") == f"{web.url}/simple/files/a-1.whl"
+    assert find_in_index(f"{web.url}/simple/", "a", "a-1.whl") == (f"{web.url}/simple/files/a-1.whl", None)
     with pytest.raises(InputError, match=r"the index has no a-2\.whl"):
         find_in_index(f"{web.url}/simple", "a", "a-2.whl")
     with pytest.raises(InputError, match="the index cannot be read"):
         find_in_index(f"{web.url}/simple", "b", "b.whl")
+
+
+def test_the_password_of_an_index_goes_to_its_own_host_and_nowhere_else(web, tmp_path):
+    web.password = "me:s3 cret"
+    with_password = web.url.replace("http://", "http://me:s3%20cret@")
+    web.files |= {"/simple/a/": HTML_PAGE, "/simple/files/a-1.whl": CONTENT}
+    web.types["/simple/a/"] = "text/html"
+    url, authorization = find_in_index(f"{with_password}/simple", "a", "a-1.whl")
+    assert url == f"{web.url}/simple/files/a-1.whl"
+    assert download(url, len(CONTENT), SHA256, tmp_path, lambda *_: None, authorization=authorization).is_file()
+    with pytest.raises(InputError) as refused:
+        find_in_index(with_password.replace("s3%20", "wrong"), "a", "a-1.whl")
+    assert "401" in str(refused.value) and "wrong" not in str(refused.value)
+    other = '<a href="https://example.org/a-1.whl">a</a>'
+    web.files["/simple/a/"] = other.encode()
+    assert find_in_index(f"{with_password}/simple", "a", "a-1.whl") == ("https://example.org/a-1.whl", None)
+
+
+def test_a_password_goes_along_no_redirect(web, tmp_path):
+    with small_web() as other:
+        other.files["/file"] = CONTENT
+        web.redirects["/file"] = f"{other.url}/file"
+        download(f"{web.url}/file", len(CONTENT), SHA256, tmp_path, lambda *_: None, authorization="Basic eA==")
+        assert web.authorizations == [("/file", "Basic eA==")] and other.authorizations == [("/file", None)]

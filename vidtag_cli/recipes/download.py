@@ -5,6 +5,7 @@ This is the only module of the program that opens a connection, and `vidtag mode
 
 from __future__ import annotations
 
+import base64
 import errno
 import hashlib
 import http.client
@@ -62,12 +63,16 @@ def _is_here(host: str | None) -> bool:
         return False
 
 
-def download(url: str, size: int, sha256: str, folder: Path, progress: Progress, *, allows_open: bool = False) -> Path:
+def download(
+    url: str, size: int, sha256: str, folder: Path, progress: Progress, *, allows_open: bool = False,
+    authorization: str | None = None,
+) -> Path:  # fmt: skip
     """Return the file of an address in ``folder``, under its hash; what is there already is not fetched again.
 
     A file that was begun before is gone on with. Proxies and certificates are those of the environment (HTTPS_PROXY,
-    NO_PROXY, SSL_CERT_FILE). Raises InputError, naming file and cause, when it cannot be had or is another file, which
-    is then removed; OutputError when there is no room. What was begun stays for the next try.
+    NO_PROXY, SSL_CERT_FILE); ``authorization`` goes to the host of the address alone and along no redirect. Raises
+    InputError, naming file and cause, when it cannot be had or is another file, which is then removed; OutputError when
+    there is no room. What was begun stays for the next try.
     """
     check_address(url, allows_open=allows_open)
     target, begun = folder / sha256, folder / f"{sha256}.part"
@@ -77,7 +82,7 @@ def download(url: str, size: int, sha256: str, folder: Path, progress: Progress,
             if target.is_file() and target.stat().st_size == size:
                 return target
             _check_room(folder, size - (begun.stat().st_size if begun.is_file() else 0), url)
-            _fetch(url, size, begun, progress)
+            _fetch(url, size, begun, progress, authorization)
             _check_content(url, begun, size, sha256)
             begun.rename(target)
             return target
@@ -103,7 +108,7 @@ def _check_content(url: str, begun: Path, size: int, sha256: str) -> None:
         )
 
 
-def _fetch(url: str, size: int, begun: Path, progress: Progress) -> None:
+def _fetch(url: str, size: int, begun: Path, progress: Progress, authorization: str | None) -> None:
     """Write what is missing of a file; raises InputError when the connection gives no more, or too much."""
     if begun.is_file() and begun.stat().st_size > size:
         begun.unlink()
@@ -113,7 +118,7 @@ def _fetch(url: str, size: int, begun: Path, progress: Progress) -> None:
         if before == size:
             return
         try:
-            _receive(url, size, begun, before, progress)
+            _receive(url, size, begun, before, progress, authorization)
             cause = "the connection ended early"
         except urllib.error.HTTPError as error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
@@ -137,8 +142,8 @@ def _is_hopeless(cause: str) -> bool:
     return "CERTIFICATE" in cause or "Name or service" in cause or "refused" in cause.lower()
 
 
-def _receive(url: str, size: int, begun: Path, before: int, progress: Progress) -> None:
-    with _open(url, {"Range": f"bytes={before}-"} if before else {}) as answer:
+def _receive(url: str, size: int, begun: Path, before: int, progress: Progress, authorization: str | None) -> None:
+    with _open(url, {"Range": f"bytes={before}-"} if before else {}, authorization) as answer:
         goes_on = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         if goes_on and not str(answer.headers.get("Content-Range", "")).startswith(f"bytes {before}-"):
             raise InputError(f"{url}: the server answers with another part than it was asked for")
@@ -154,31 +159,50 @@ def _receive(url: str, size: int, begun: Path, before: int, progress: Progress) 
                 progress(done, size)
 
 
-def _open(url: str, headers: dict[str, str]) -> Any:
+def _open(url: str, headers: dict[str, str], authorization: str | None = None) -> Any:
     opener = urllib.request.build_opener(_CarefulRedirects)
     request = urllib.request.Request(url, headers={"User-Agent": _AGENT, "Accept-Encoding": "identity", **headers})
+    if authorization is not None:
+        request.add_unredirected_header("Authorization", authorization)
     return opener.open(request, timeout=TIMEOUT_S)
 
 
-def find_in_index(index_url: str, package: str, file_name: str) -> str:
-    """Return the address of a package's file in a Python package index (PEP 503 and 691).
+def find_in_index(index_url: str, package: str, file_name: str) -> tuple[str, str | None]:
+    """Return the address of a package's file in a Python package index (PEP 503 and 691), and the authorization that
+    goes with it where the index has a user and a password in its address and keeps the file itself.
 
-    Raises InputError when the index cannot be read or has no such file.
+    Raises InputError when the index cannot be read or has no such file; user and password are in no message.
     """
-    page = f"{index_url.rstrip('/')}/{package}/"
+    plain_url, authorization = split_credentials(index_url)
+    page = f"{plain_url.rstrip('/')}/{package}/"
     check_address(page, allows_open=True)  # the user's own index, in a network of their own
     try:
-        with _open(page, {"Accept": _INDEX_TYPES}) as answer:
+        with _open(page, {"Accept": _INDEX_TYPES}, authorization) as answer:
             content = answer.read(MAX_INDEX_BYTES)
             links = _links(content, str(answer.headers.get_content_type()))
             base = answer.url
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise InputError(f"{page}: the index cannot be read: {error}") from error
     for link in links:
-        address = urllib.parse.urljoin(base, link)
+        address = urllib.parse.urldefrag(urllib.parse.urljoin(base, link)).url
         if urllib.parse.unquote(urllib.parse.urlsplit(address).path.rsplit("/", 1)[-1]) == file_name:
-            return urllib.parse.urldefrag(address).url
+            return address, authorization if _origin(address) == _origin(page) else None
     raise InputError(f"{page}: the index has no {file_name}")
+
+
+def split_credentials(url: str) -> tuple[str, str | None]:
+    """Return an address without the user and password in it, and these as an Authorization header (RFC 7617)."""
+    parts = urllib.parse.urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, None
+    encoded = base64.b64encode(urllib.parse.unquote(user).encode()).decode("ascii")
+    return parts._replace(netloc=host).geturl(), f"Basic {encoded}"
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def _links(content: bytes, content_type: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidtag_cli.bundle.folders import cache_dir
@@ -35,6 +35,7 @@ class FoundSource:
     path: Path | None
     found: str
     members: Mapping[str, Path] | None = None
+    authorization: str | None = field(default=None, repr=False)
 
     @property
     def is_here(self) -> bool:
@@ -93,7 +94,8 @@ def _find(name: str, source: Source, offered: Sequence[Path], index_url: str | N
     if source.package is not None:
         index_url = index_url or next((os.environ[name] for name in INDEX_VARIABLES if os.environ.get(name)), None)
         if index_url is not None:
-            url = find_in_index(index_url, source.package, source.file_name)
+            url, authorization = find_in_index(index_url, source.package, source.file_name)
+            return FoundSource(name, source, url, None, "to be fetched", authorization=authorization)
     return FoundSource(name, source, url, None, "to be fetched")
 
 
@@ -108,8 +110,9 @@ def address_of(source: Source) -> str:
 def _in_hub_cache(source: Source) -> Path | None:
     if source.hub is None:
         return None
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    home = Path(os.environ.get("HF_HOME") or caches / "huggingface")
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub").expanduser()
     folder = f"models--{source.hub.repository.replace('/', '--')}"
     return cache / folder / "snapshots" / source.hub.revision / source.hub.file
 
@@ -149,10 +152,11 @@ def fetch(found: FoundSource, progress: Progress) -> FoundSource:
         path = download(
             found.url, source.bytes, source.sha256, downloads_dir(),
             lambda done, whole: progress(source.file_name, done, whole), allows_open=found.url != source.url,
+            authorization=found.authorization,
         )  # fmt: skip
     elif sha256_of(path) != source.sha256:
         raise InputError(f"{path}: not the file that was published: its SHA-256 is not {source.sha256}; remove it")
-    return FoundSource(found.name, source, found.url, path, found.found)
+    return replace(found, path=path)
 
 
 def unpack(found: Sequence[FoundSource], folder: Path) -> dict[str, Path]:
