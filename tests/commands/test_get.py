@@ -14,7 +14,7 @@ from tiny_recipe import HUB_FILE, WHEEL_FILE, write_published, write_tiny_recipe
 import vidtag_cli
 from vidtag_cli.bundle.installed_models import find_model
 from vidtag_cli.bundle.load import load_bundle
-from vidtag_cli.recipes import selftest
+from vidtag_cli.recipes import make, selftest
 
 
 @pytest.fixture
@@ -145,6 +145,18 @@ def test_a_precision_that_computes_wrong_here_is_refused_and_nothing_installed(w
     result = run("models", "get", web.recipe)
     assert result.returncode == 6 and "two at a time: a frame gets another answer than alone" in result.stderr
     assert not list((home / "models").glob("*"))
+
+
+def test_published_weights_are_let_go_before_engines_are_opened(web, run, monkeypatch):
+    real, mapped = make.frame_encoder, []
+
+    def looking(*arguments, **options):
+        mapped.append([line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(HUB_FILE)])
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(make, "frame_encoder", looking)
+    assert run("models", "get", web.recipe, "--from", str(web.published)).returncode == 0
+    assert len(mapped) >= 2 and not any(mapped)
 
 
 def test_no_other_module_of_the_program_knows_a_network():

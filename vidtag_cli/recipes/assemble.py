@@ -57,6 +57,10 @@ class SourceFiles:
         except KeyError as error:
             raise ModelError(f"{self._paths[file].name}: it has no tensor {name!r}") from error
 
+    def close(self) -> None:
+        """Let go of what was opened, whose pages count as memory of this process; it is opened again when asked for."""
+        self._tensors.clear()
+
 
 def assemble_bundle(
     loaded: LoadedRecipe, files: SourceFiles, folder: Path, precision: str, created_from: str, tell: Tell

@@ -79,7 +79,10 @@ def _assemble(
     loaded: LoadedRecipe, files: SourceFiles, folder: Path, precision: str, found: Sequence[FoundSource], tell: Tell
 ) -> BundleContract:
     names = "; ".join(f"{one.source.file_name} (SHA-256 {one.source.sha256})" for one in found)
-    return assemble_bundle(loaded, files, folder, precision, f"recipe {loaded.sha256[:16]} and {names}", tell)
+    try:
+        return assemble_bundle(loaded, files, folder, precision, f"recipe {loaded.sha256[:16]} and {names}", tell)
+    finally:
+        files.close()  # before engines are opened, which need the room
 
 
 def _prove(
