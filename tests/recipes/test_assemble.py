@@ -110,6 +110,10 @@ def changed(path, change):
         (lambda d: d["weights"]["image_encoder.weights"]["tensors"][0].update(parts=["elsewhere:a"]), "no file"),
         (lambda d: d["precisions"]["fp32"][0].update(file="../x.onnx"), "no plain file name"),
         (lambda d: d["precisions"]["fp32"].pop(), "one graph each"),
+        (
+            lambda d: d["sources"]["wheel"]["members"].update({"../up": d["sources"]["wheel"]["members"]["places"]}),
+            "up",
+        ),
         (lambda d: d["gallery"].update(table="nothing"), "no file of the sources"),
         (lambda d: d["precisions"]["fp32"][0].update(sha256="0" * 64), "not the graph"),
     ],
