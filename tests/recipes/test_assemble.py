@@ -91,6 +91,10 @@ def test_a_table_that_holds_no_places_is_refused(tmp_path, text):
         read_places(path)
 
 
+def members(document):
+    return document["sources"]["wheel"]["members"]
+
+
 def changed(path, change):
     document = json.loads(path.read_text())
     change(document)
@@ -102,7 +106,8 @@ def changed(path, change):
     ("change", "words"),
     [
         (lambda d: d.update(schema="vidtag-recipe/9"), "schema"),
-        (lambda d: d.update(name="../up"), "no name|not a name"),
+        (lambda d: d["sources"].update({"../up": d["sources"]["clip"]}), "no plain file name"),
+        (lambda d: members(d).update({"../up": members(d)["places"]}), "no plain file name"),
         (lambda d: d["sources"]["clip"].update(url="file:///etc/passwd"), "no address of the web"),
         (lambda d: d["sources"]["clip"].update(sha256="00"), "no SHA-256"),
         (lambda d: d["weights"]["image_encoder.weights"].update(bytes=3), "too few"),
