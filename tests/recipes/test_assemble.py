@@ -91,6 +91,10 @@ def test_a_table_that_holds_no_places_is_refused(tmp_path, text):
         read_places(path)
 
 
+def members(document):
+    return document["sources"]["wheel"]["members"]
+
+
 def changed(path, change):
     document = json.loads(path.read_text())
     change(document)
@@ -102,7 +106,8 @@ def changed(path, change):
     ("change", "words"),
     [
         (lambda d: d.update(schema="vidtag-recipe/9"), "schema"),
-        (lambda d: d.update(name="../up"), "no name|not a name"),
+        (lambda d: d["sources"].update({"../up": d["sources"]["clip"]}), "no plain file name"),
+        (lambda d: members(d).update({"../up": members(d)["places"]}), "no plain file name"),
         (lambda d: d["sources"]["clip"].update(url="file:///etc/passwd"), "no address of the web"),
         (lambda d: d["sources"]["clip"].update(sha256="00"), "no SHA-256"),
         (lambda d: d["weights"]["image_encoder.weights"].update(bytes=3), "too few"),
@@ -110,6 +115,10 @@ def changed(path, change):
         (lambda d: d["weights"]["image_encoder.weights"]["tensors"][0].update(parts=["elsewhere:a"]), "no file"),
         (lambda d: d["precisions"]["fp32"][0].update(file="../x.onnx"), "no plain file name"),
         (lambda d: d["precisions"]["fp32"].pop(), "one graph each"),
+        (
+            lambda d: d["sources"]["wheel"]["members"].update({"../up": d["sources"]["wheel"]["members"]["places"]}),
+            "up",
+        ),
         (lambda d: d["gallery"].update(table="nothing"), "no file of the sources"),
         (lambda d: d["precisions"]["fp32"][0].update(sha256="0" * 64), "not the graph"),
     ],

@@ -217,8 +217,8 @@ def _check(recipe: Recipe) -> None:
         raise StrictValueError(f"name: {recipe.name!r} is not a name of letters, digits, '.', '_' and '-'")
     if not recipe.precisions:
         raise StrictValueError("precisions: there is none")
-    for key, source in recipe.sources.items():
-        _check_source(f"sources.{key}", source)
+    for name, source in recipe.sources.items():
+        _check_source(f"sources.{name}", name, source)
     files = recipe.tensor_files()
     if recipe.gallery.table not in files:
         raise StrictValueError(f"gallery.table: {recipe.gallery.table!r} is no file of the sources")
@@ -229,7 +229,9 @@ def _check(recipe: Recipe) -> None:
         _check_graphs(f"precisions.{precision}", recipe, graphs)
 
 
-def _check_source(key: str, source: Source) -> None:
+def _check_source(key: str, name: str, source: Source) -> None:
+    for file in (name, *(source.members or {})):  # files are unpacked under these names
+        _check_plain_name(key, file)
     if not source.url.startswith(("https://", "http://")):
         raise StrictValueError(f"{key}.url: {source.url!r} is no address of the web")
     hashes = [source.sha256, *(member.sha256 for member in (source.members or {}).values())]
