@@ -84,7 +84,7 @@ def test_a_begun_file_that_is_wrong_does_not_spoil_the_next_try(web, tmp_path):
 
 def test_a_short_file_is_named(web, tmp_path):
     web.files["/file"] = CONTENT[:1000]
-    with pytest.raises(InputError, match="only 1000 of 3000000 bytes came"):
+    with pytest.raises(InputError, match="shorter than the 3000000 bytes that were published"):
         get(web, tmp_path)
 
 
@@ -185,3 +185,10 @@ def test_a_password_goes_along_no_redirect(web, tmp_path):
         web.redirects["/file"] = f"{other.url}/file"
         download(f"{web.url}/file", len(CONTENT), SHA256, tmp_path, lambda *_: None, authorization="Basic eA==")
         assert web.authorizations == [("/file", "Basic eA==")] and other.authorizations == [("/file", None)]
+
+
+def test_a_server_whose_file_ends_early_is_not_asked_for_ever(web, tmp_path):
+    web.files["/file"] = CONTENT[:-1000]
+    with pytest.raises(InputError, match="/file: shorter than the 3000000 bytes that were published"):
+        get(web, tmp_path)
+    assert len(web.requests) == 2 and not list(tmp_path.glob("*.part"))

@@ -122,8 +122,13 @@ def _fetch(url: str, size: int, begun: Path, progress: Progress, authorization: 
             cause = "the connection ended early"
         except urllib.error.HTTPError as error:
             if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                # Fetching it anew would end here again, without end.
                 begun.unlink(missing_ok=True)
-            elif error.code < 500:
+                raise InputError(
+                    f"{url}: shorter than the {size} bytes that were published: the server has nothing beyond "
+                    f"{before}: nothing of it is kept"
+                ) from error
+            if error.code < 500:
                 raise InputError(f"{url}: {error.code} {error.reason}") from error
             cause = f"{error.code} {error.reason}"
         except (TimeoutError, urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError) as error:

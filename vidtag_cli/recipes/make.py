@@ -102,7 +102,6 @@ def _prove(
     tell(f"comparing {precision} with {EXACT} on {len(frames_rgb)} pictures")
     expected = _one_by_one(exact, EXACT if exact is not bundle else precision, frames_rgb, threads)
     limit = loaded.recipe.model.min_cosine if precision != EXACT else MIN_COSINE[EXACT]
-    tell("embedding the places of the model, once")
     gallery = places_of_frames(bundle, threads, observer)
     encode = frame_encoder(bundle, precision, threads=threads)
     return judge_encoder(encode, expected, frames_rgb, precision, limit, gallery)
