@@ -23,6 +23,7 @@ from vidtag_cli.files import (
     replace_file,
     replace_folder,
     sync_folder,
+    work_folder,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -398,3 +399,15 @@ def test_a_system_without_renameat2_is_served(tmp_path, monkeypatch):
         (fresh / "second").touch()
     assert names(tmp_path) == ["new", "store"]
     assert names(tmp_path / "store") == ["second"]
+
+
+def test_a_work_folder_is_gone_afterwards_and_what_a_kill_leaves_of_it_is_a_leftover(tmp_path):
+    with work_folder(tmp_path) as work:
+        (work / "file").write_text("x")
+        assert find_leftovers(tmp_path) == []  # it is in use
+    assert list(tmp_path.iterdir()) == []
+    script = "import os, sys; from vidtag_cli.files import work_folder\nwith work_folder(sys.argv[1]): os._exit(1)"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, timeout=60)
+    assert len(find_leftovers(tmp_path)) == 1
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []

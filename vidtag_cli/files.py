@@ -80,6 +80,15 @@ def replace_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
+def work_folder(parent: str | Path) -> Iterator[Path]:
+    """Yield an empty hidden folder in ``parent`` for what is needed during the block alone; what a killed process
+    leaves of it is settled by ``remove_leftovers``.
+    """
+    with _hidden_folder(Path(parent), PART) as hidden:
+        yield hidden
+
+
+@contextmanager
 def exclusive_lock(path: str | Path, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Let one process at a time into the block. ``on_wait`` is called once when another holds the lock; without it,
     BlockingIOError is raised instead of waiting. The lock ends with its process, however that ends.

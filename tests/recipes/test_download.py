@@ -192,3 +192,10 @@ def test_a_server_whose_file_ends_early_is_not_asked_for_ever(web, tmp_path):
     with pytest.raises(InputError, match="/file: shorter than the 3000000 bytes that were published"):
         get(web, tmp_path)
     assert len(web.requests) == 2 and not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("page", [b"{}", b"[]", b'{"files": [{}]}', b'{"files": 3}', b"{", b"\xff"])
+def test_an_index_that_is_none_is_named(web, page):
+    web.files["/simple/a/"], web.types["/simple/a/"] = page, "application/json"
+    with pytest.raises(InputError, match="/simple/a/: the index cannot be read"):
+        find_in_index(f"{web.url}/simple", "a", "a.whl")

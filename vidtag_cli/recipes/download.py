@@ -186,7 +186,7 @@ def find_in_index(index_url: str, package: str, file_name: str) -> tuple[str, st
             content = answer.read(MAX_INDEX_BYTES)
             links = _links(content, str(answer.headers.get_content_type()))
             base = answer.url
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{page}: the index cannot be read: {error}") from error
     for link in links:
         address = urllib.parse.urldefrag(urllib.parse.urljoin(base, link)).url

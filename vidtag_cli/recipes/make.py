@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from vidtag_cli.bundle.integrity import sha256_of
 from vidtag_cli.bundle.load import ModelBundle, load_bundle
 from vidtag_cli.engines.build_observer import BuildObserver
 from vidtag_cli.errors import OutputError
-from vidtag_cli.files import replace_file, replace_folder
+from vidtag_cli.files import replace_file, replace_folder, work_folder
 from vidtag_cli.gallery.search import search_gallery
 from vidtag_cli.pipeline.engine_trial import MIN_COSINE, SelfTest, judge_encoder, packaged_frames, require_passed
 from vidtag_cli.pipeline.session import open_session
@@ -60,11 +59,11 @@ def make_model(
     fetched = [fetch(one, progress) for one in found]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".making-") as work:
-            files = SourceFiles(unpack(fetched, Path(work)))
+        with work_folder(target.parent) as work:
+            files = SourceFiles(unpack(fetched, work))
             with replace_folder(target) as fresh:
                 _assemble(loaded, files, fresh, precision, fetched, tell)
-                proof = _prove(loaded, files, fresh, Path(work), precision, tell, threads, observer)
+                proof = _prove(loaded, files, fresh, work, precision, tell, threads, observer)
                 require_passed(proof, f"{loaded.recipe.name} {precision}")
                 _keep_proof(fresh, proof)
                 load_bundle(fresh)
