@@ -23,13 +23,16 @@ CONTAINER_FORMATS = (
     "wtv",
     "dhav",  # the dav files of Dahua recorders
 )
-"""Demuxers that may read an input: files that hold their own pictures and a time for each of them.
+"""Demuxers that may read a video: files that hold their own pictures and a time for each of them.
 
 Left out on purpose: everything that names other files or addresses (hls, dash, concat, imf, sdp, image2 and the like),
-devices, still pictures, and raw elementary streams (h264, hevc, mpegvideo, mjpeg), which carry no times of their own.
+devices, and raw elementary streams (h264, hevc, mpegvideo, mjpeg), which carry no times of their own.
 """
 
-FORMAT_WHITELIST = ",".join(CONTAINER_FORMATS)
+STILL_FORMATS = ("jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe")
+"""Demuxers of a photograph: a file that holds one picture and names no other."""
+
+FORMAT_WHITELIST = ",".join((*CONTAINER_FORMATS, *STILL_FORMATS))
 
 PROTOCOL_WHITELIST = "file,pipe"
 """No network, and none of the protocols that join, decrypt or compute their content."""

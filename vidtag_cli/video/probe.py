@@ -16,12 +16,13 @@ from av.sidedata.sidedata import Type as SideDataType
 
 from vidtag_cli.errors import VideoError
 from vidtag_cli.video.boxes import Boxes, read_boxes
-from vidtag_cli.video.containers import CONTAINER_OPTIONS, file_url, transport_shortfall_bytes
+from vidtag_cli.video.containers import CONTAINER_OPTIONS, STILL_FORMATS, file_url, transport_shortfall_bytes
+from vidtag_cli.video.exif import Exif, read_exif
 from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtag_cli.video.location import find_embedded_location, is_location_key
 from vidtag_cli.video.orientation import Orientation, orientation_from_matrix
-from vidtag_cli.video.refusals import ENCRYPTED, HEAD_BYTES, PICTURE_FORMAT, reason_for_refusal
+from vidtag_cli.video.refusals import ANIMATION, ENCRYPTED, HEAD_BYTES, PICTURE_FORMAT, reason_for_refusal
 from vidtag_cli.video.source import opened_file
 from vidtag_cli.video.streams import choose_stream
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _QUARTER_TURN_DEG = 90
+_UPRIGHT = (1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _HDR_TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}  # code points of ITU-T H.273
 _MAX_PACKETS_TO_FIRST_FRAME = 300
 """Ten seconds at 30 fps: past the longest customary distance of key frames, short enough for a broken file."""
@@ -53,6 +55,8 @@ def probe_video(
         if boxes is not None and boxes.picture_brand is not None:
             reason = PICTURE_FORMAT.format(brand=boxes.picture_brand, name=path.name)
             raise VideoError(f"{path}: not a video that can be read: {reason}")
+        if read_exif(file).is_animated:
+            raise VideoError(f"{path}: not a video that can be read: {ANIMATION.format(name=path.name)}")
         try:
             with _open_container(opened_fd, limits) as container:
                 stream, others = choose_stream(path, container, stream_index)
@@ -61,7 +65,8 @@ def probe_video(
             if boxes is not None and boxes.is_encrypted:
                 raise VideoError(f"{path}: {ENCRYPTED}")
             with _open_container(opened_fd, limits) as container:
-                info = _read_info(path, size_bytes, container, stream_index, boxes)
+                exif = read_exif(file) if container.format.name in STILL_FORMATS else None
+                info = _read_info(path, size_bytes, container, stream_index, boxes, exif)
         except av.error.FFmpegError as error:
             file.seek(0)
             reason = reason_for_refusal(path.name, file.read(HEAD_BYTES), boxes, error.strerror or "no reason given")
@@ -93,7 +98,7 @@ def _check_limits(path: Path, stream: VideoStream, limits: DecodeLimits) -> None
 
 
 def _read_info(
-    path: Path, size_bytes: int, container: InputContainer, stream_index: int, boxes: Boxes | None
+    path: Path, size_bytes: int, container: InputContainer, stream_index: int, boxes: Boxes | None, exif: Exif | None
 ) -> VideoInfo:
     number, stream = next(
         (number, stream) for number, stream in enumerate(container.streams.video) if stream.index == stream_index
@@ -105,7 +110,12 @@ def _read_info(
     tags = _clean_tags(container, stream)
     frame = _first_frame(container, stream)
     stated_matrix = None if boxes is None else boxes.display_matrices.get(stream.id)
-    orientation, notes = _orientation(frame, stated_matrix)
+    if exif is None:
+        orientation, notes = _orientation(frame, stated_matrix)
+    else:  # of a photograph EXIF alone says how it is turned
+        orientation, notes = _orientation(frame, exif.display_matrix or _UPRIGHT)
+        notes += _photograph_notes(exif)
+        tags |= {} if exif.taken is None else {"exif DateTimeOriginal": exif.taken}
     notes += _picture_notes(stream, frame, tags)
     start_time_s = _seconds(container.start_time, Fraction(1, av.time_base))
     return VideoInfo(
@@ -127,13 +137,17 @@ def _read_info(
         tags=tags,
         creation_time=_datetime(tags.get("creation_time")),
         apple_creation_date=_datetime(tags.get("com.apple.quicktime.creationdate")),
-        embedded_location=find_embedded_location(tags),
+        embedded_location=find_embedded_location(tags) if exif is None else exif.location,
         notes=notes,
         stream_index=stream.index,
         origin_s=0.0 if boxes is not None else start_time_s or 0.0,  # MP4 files count from where recording began
         first_frame_pts=None if frame is None else frame.pts,
         missing_bytes=0 if boxes is None else boxes.missing_bytes,
     )
+
+
+def _photograph_notes(exif: Exif) -> tuple[str, ...]:
+    return () if exif.pages == 1 else (f"only the first of {exif.pages} pictures in the file is used",)
 
 
 def _average_rate_fps(stream: VideoStream, time_base: Fraction) -> float | None:

@@ -6,18 +6,19 @@ from vidtag_cli.video.boxes import Boxes
 
 HEAD_BYTES = 4096
 
-_STILL = "a still picture ({kind}), not a video: give the video that it was taken from"
+_STILL = "a still picture ({kind}) of a form that is not read: convert it to PNG or JPEG, or give the video it is from"
+_PHOTOGRAPH = "a photograph ({kind}) that cannot be decoded: get a copy that is whole"
 _ARCHIVE = "an archive ({kind}): unpack it and give the video in it"
 _SOUND = "sound without pictures ({kind})"
 _PLAYLIST = "a playlist ({kind}), which only names other files: give the media file itself"
 _PAGE = "a web page: a download failed and got this instead; download the video again"
 
 _BEGINNINGS = (
-    (b"\xff\xd8\xff", _STILL, "JPEG"),
-    (b"\x89PNG\r\n", _STILL, "PNG"),
+    (b"\xff\xd8\xff", _PHOTOGRAPH, "JPEG"),
+    (b"\x89PNG\r\n", _PHOTOGRAPH, "PNG"),
     (b"BM", _STILL, "BMP"),
-    (b"II*\0", _STILL, "TIFF"),
-    (b"MM\0*", _STILL, "TIFF"),
+    (b"II*\0", _PHOTOGRAPH, "TIFF"),
+    (b"MM\0*", _PHOTOGRAPH, "TIFF"),
     (b"\0\0\0\x0cJXL ", _STILL, "JPEG XL"),
     (b"\0\0\0\x0cjP  ", _STILL, "JPEG 2000"),
     (b"8BPS", _STILL, "Photoshop"),
@@ -37,7 +38,7 @@ _BEGINNINGS = (
     (b"v=0\r\n", _PLAYLIST, "SDP"),
     (b"v=0\n", _PLAYLIST, "SDP"),
 )
-_RIFF_KINDS = {b"WEBP": (_STILL, "WebP"), b"WAVE": (_SOUND, "WAV")}
+_RIFF_KINDS = {b"WEBP": (_PHOTOGRAPH, "WebP"), b"WAVE": (_SOUND, "WAV")}
 _TEXT_BEGINNINGS = (
     (b"<mpd", _PLAYLIST, "DASH"),
     (b"<smoothstreamingmedia", _PLAYLIST, "Smooth Streaming"),
@@ -51,6 +52,7 @@ UNFINISHED = (
     "the index rebuilt by a repair tool such as untrunc, from an intact clip of the same camera"
 )
 ENCRYPTED = "its pictures are encrypted: without the key they cannot be seen; get a copy that is not protected"
+ANIMATION = "an animated picture, neither a photograph nor a video: make one with 'ffmpeg -i {name} video.mp4'"
 PICTURE_FORMAT = (
     "a picture in an MP4 container (brand {brand}: HEIC, AVIF or raw photo), still or animated, not a video; make "
     "one of an animation with 'ffmpeg -i {name} video.mp4'"
