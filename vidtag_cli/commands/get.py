@@ -25,7 +25,9 @@ def get_command(
     ] = "fp32",
     offered: Annotated[
         list[Path] | None,
-        typer.Option("--from", metavar="PATH", help="A file or folder to take instead of the web; repeatable."),
+        typer.Option(
+            "--from", metavar="PATH", readable=False, help="A file or folder to take instead of the web; repeatable."
+        ),
     ] = None,
     index_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Python package index to take packages from.")
