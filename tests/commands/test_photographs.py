@@ -41,6 +41,14 @@ def test_one_photograph_has_all_outputs(run, tmp_path):
     assert len(report["estimates"]) == 1
 
 
+def test_what_a_phone_appends_is_no_second_frame(run, tmp_path):
+    model, photo = write_tiny_geoclip_bundle(tmp_path), photograph(tmp_path / "photo.jpg")
+    photo.write_bytes(photo.read_bytes() + photograph(tmp_path / "gain.jpg", False, 5).read_bytes())
+    done = run("locate", photo, "--model", model, "--fast", "--all-frames", "--out", "photo.csv", "--csv-abstained")
+    assert done.returncode in (0, 8), done.stderr
+    assert len((tmp_path / "photo.csv").read_text().splitlines()) == 2
+
+
 def test_a_batch_of_photographs_is_one_result_each(run, tmp_path):
     model = write_tiny_geoclip_bundle(tmp_path)
     photos = [photograph(tmp_path / f"photo{number}.jpg", False, number) for number in range(3)]

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -88,6 +89,35 @@ def test_half_a_position_is_none(tmp_path, gps):
 def test_null_island_is_no_place(tmp_path):
     nowhere = {1: "N", 2: (0.0, 0.0, 0.0), 3: "E", 4: (0.0, 0.0, 0.0)}
     assert not probe_video(save(tmp_path, "jpg", gps=nowhere)).embedded_location.is_place
+
+
+def test_a_position_without_a_fix_is_no_place(tmp_path):
+    assert not probe_video(save(tmp_path, "jpg", gps={**LONDON, 9: "V"})).embedded_location.is_place
+
+
+def test_a_tiff_that_holds_a_jpeg_is_refused(tmp_path):
+    path = tmp_path / "photo.tif"
+    picture().save(path, compression="jpeg")
+    with pytest.raises(VideoError, match="compressed as JPEG"):
+        probe_video(path)
+
+
+def test_many_entries_that_point_at_the_same_bytes_are_not_read(tmp_path):
+    entries = b"".join(struct.pack("<HHII", 0x9000 + number, 7, 1 << 20, 8) for number in range(3000))
+    tiff = b"II*\0" + struct.pack("<I", 1 << 20) + bytes(1 << 20) + struct.pack("<H", 3000) + entries + bytes(4)
+    tracemalloc.start()
+    read_exif(io.BytesIO(tiff[:8] + tiff[8:]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+@pytest.mark.parametrize("kind", ["png", "webp"])
+def test_half_a_photograph_is_called_so(tmp_path, kind):
+    path = save(tmp_path, kind)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(VideoError, match="photograph|no frame|decoded"):
+        decode(path)
 
 
 def test_of_several_pages_the_first_is_used_and_that_is_said(tmp_path):

@@ -35,7 +35,7 @@ WRITTEN = {
     "list.mpd": (b'<?xml version="1.0"?>\n<MPD xmlns="urn:x"></MPD>', "playlist"),
     "page.mp4": (b"<!DOCTYPE html>\n<html><body>404</body></html>", "a web page: a download failed"),
     "clip.zip": (b"PK\x03\x04" + bytes(100), r"an archive \(ZIP\): unpack it"),
-    "cut.jpg": (b"\xff\xd8\xff\xe0" + bytes(8), r"a photograph \(JPEG\) that cannot be decoded|no frame|how large"),
+    "cut.jpg": (b"\xff\xd8\xff\xe0" + bytes(8), "a photograph.* that cannot be decoded"),
     "zeros.mp4": (bytes(100_000), "nothing but zeros"),
     "notes.mp4": ("Überfahrt\n".encode(), "it is a text"),
     "sound.mp3": (b"ID3" + bytes(100), "sound without pictures"),

@@ -38,6 +38,7 @@ from vidtag_cli.pipeline.windows import (
 from vidtag_cli.track import TimeBasis, Track, TrackPoint
 from vidtag_cli.video.batches import FrameBatch, frame_batches
 from vidtag_cli.video.borders import NO_BORDERS, BorderReport, Borders, BordersOption, settle_borders
+from vidtag_cli.video.containers import STILL_FORMATS
 from vidtag_cli.video.decode import VideoDecoder
 from vidtag_cli.video.decode_command import DecodeDevice, DecodeMode
 from vidtag_cli.video.decode_report import DecodeReport
@@ -45,6 +46,9 @@ from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.limits import DEFAULT_LIMITS, DecodeLimits
 
 FRAMES_SEARCHED_AT_ONCE = 64
+
+ONE_PICTURE_FPS = 1e-3
+"""Of a photograph: what phones append to it, a gain map or a second view, is no second frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +164,9 @@ def open_decoder(
 ) -> VideoDecoder:
     """Return the decoder of a video that gives frames as the model wants them."""
     preprocess = session.bundle.preprocess
+    rate_fps = ONE_PICTURE_FPS if video.container_format in STILL_FORMATS else sampling_rate_fps(session, options)
     return VideoDecoder(
-        video.path, video, (preprocess.frame_size_px, preprocess.frame_size_px), sampling_rate_fps(session, options),
+        video.path, video, (preprocess.frame_size_px, preprocess.frame_size_px), rate_fps,
         resize=preprocess.resize, threads=options.decoder_threads, mode=options.decode_mode,
         device=options.decode_device, block_frames=options.batch_frames, find_cuts=options.shots == "split",
         limits=options.limits, borders=borders,

@@ -15,15 +15,19 @@ from vidtag_cli.video.location import EmbeddedLocation
 
 LOCATION_KEY = "exif GPS"
 
-_MOST_BYTES = 1 << 20
-"""Of an EXIF block: it holds a thumbnail at most."""
+_MOST_BYTES = 1 << 16
+"""Read at once: a table of entries."""
+
+_MOST_VALUE_BYTES = 256
+"""Of an entry that is read: a stranger's file may point with thousands of them at the same megabyte."""
 
 _MOST_PARTS = 100_000
 _MOST_ENTRIES = 4096
 _MOST_PAGES = 1000
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1, 9: 4, 10: 8}
-_ORIENTATION, _EXIF, _GPS, _TAKEN, _ZONE = 0x0112, 0x8769, 0x8825, 0x9003, 0x9011
-_LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT = 1, 2, 3, 4, 5, 6
+_COMPRESSION, _ORIENTATION, _EXIF, _GPS, _TAKEN, _ZONE = 0x0103, 0x0112, 0x8769, 0x8825, 0x9003, 0x9011
+_LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _STATUS = 1, 2, 3, 4, 5, 6, 9
+_JPEG_COMPRESSIONS = (6.0, 7.0)
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _EXIF_HEAD = b"Exif\0\0"
 
@@ -38,7 +42,8 @@ _ONE = 1 << 16
 @dataclass(frozen=True, slots=True)
 class Exif:
     """``display_matrix`` as of a video, None where none is stated; ``taken`` is the time as written, with its zone
-    where there is one; ``pages`` counts the pictures of the file; ``is_animated`` says that they follow in time.
+    where there is one; ``pages`` counts the pictures of the file; ``is_animated`` says that they follow in time;
+    ``is_jpeg_in_tiff`` that a TIFF holds them compressed as JPEG.
     """
 
     display_matrix: tuple[int, ...] | None = None
@@ -46,6 +51,7 @@ class Exif:
     taken: str | None = None
     pages: int = 1
     is_animated: bool = False
+    is_jpeg_in_tiff: bool = False
 
 
 def read_exif(file: BinaryIO) -> Exif:
@@ -111,11 +117,13 @@ def _read_directory(file: BinaryIO, begin: int, end: int | None) -> Exif:
     pages, seen = 1, {tiff.first_offset}
     while end is None and after and after not in seen and pages < _MOST_PAGES:
         seen.add(after)
-        _, after = tiff.directory(after)
+        after = tiff.after(after)
         pages += 1
+    compression = tiff.numbers(first.get(_COMPRESSION))[:1]
     return Exif(
-        None if matrix is None else _as_display_matrix(matrix), _location(tiff, first), _taken(tiff, first), pages
-    )
+        None if matrix is None else _as_display_matrix(matrix), _location(tiff, first), _taken(tiff, first), pages,
+        is_jpeg_in_tiff=end is None and bool(compression) and compression[0] in _JPEG_COMPRESSIONS,
+    )  # fmt: skip
 
 
 def _as_display_matrix(matrix: tuple[int, int, int, int]) -> tuple[int, ...]:
@@ -162,11 +170,16 @@ class _Tiff:
         for number in range(len(table) // 12):
             tag, kind, values, inline = struct.unpack(f"{self._order}HHI4s", table[12 * number : 12 * number + 12])
             size = _SIZES.get(kind, 0) * values
-            if size:
+            if 0 < size <= _MOST_VALUE_BYTES:
                 where = struct.unpack(f"{self._order}I", inline)[0]
                 entries.setdefault(tag, _Entry(kind, inline[:size] if size <= 4 else self._read(where, size)))
-        (after,) = struct.unpack(f"{self._order}I", self._read(offset + 2 + 12 * count, 4) or b"\0\0\0\0")
-        return entries, after
+        return entries, self.after(offset)
+
+    def after(self, offset: int) -> int:
+        """Return the offset of the directory after one, 0 for none."""
+        (count,) = struct.unpack(f"{self._order}H", self._read(offset, 2) or b"\0\0")
+        found: int = struct.unpack(f"{self._order}I", self._read(offset + 2 + 12 * count, 4) or b"\0\0\0\0")[0]
+        return found
 
     def numbers(self, entry: _Entry | None) -> list[float]:
         """Return the numbers of an entry; a fraction over zero is NaN."""
@@ -207,7 +220,8 @@ def _location(tiff: _Tiff, first: dict[int, _Entry]) -> EmbeddedLocation | None:
     altitude = tiff.numbers(gps.get(_ALT))
     is_below = tiff.numbers(gps.get(_ALT_REF))[:1] == [1.0]
     alt_m = None if not altitude or not math.isfinite(altitude[0]) else (-altitude[0] if is_below else altitude[0])
-    is_place = lat_deg != 0.0 or lon_deg != 0.0
+    has_fix = _text(gps.get(_STATUS)) != "V"  # "measurement void"
+    is_place = has_fix and (lat_deg != 0.0 or lon_deg != 0.0)
     return EmbeddedLocation(lat_deg, -180.0 if lon_deg == 180.0 else lon_deg, alt_m, LOCATION_KEY, is_place)
 
 

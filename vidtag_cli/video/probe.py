@@ -22,7 +22,7 @@ from vidtag_cli.video.info import VideoInfo
 from vidtag_cli.video.limits import DEFAULT_LIMITS, DecodeLimits
 from vidtag_cli.video.location import find_embedded_location, is_location_key
 from vidtag_cli.video.orientation import Orientation, orientation_from_matrix
-from vidtag_cli.video.refusals import ANIMATION, ENCRYPTED, HEAD_BYTES, PICTURE_FORMAT, reason_for_refusal
+from vidtag_cli.video.refusals import ANIMATION, ENCRYPTED, HEAD_BYTES, JPEG_IN_TIFF, PICTURE_FORMAT, reason_for_refusal
 from vidtag_cli.video.source import opened_file
 from vidtag_cli.video.streams import choose_stream
 
@@ -55,18 +55,23 @@ def probe_video(
         if boxes is not None and boxes.picture_brand is not None:
             reason = PICTURE_FORMAT.format(brand=boxes.picture_brand, name=path.name)
             raise VideoError(f"{path}: not a video that can be read: {reason}")
-        if read_exif(file).is_animated:
+        exif = read_exif(file)
+        if exif.is_animated:
             raise VideoError(f"{path}: not a video that can be read: {ANIMATION.format(name=path.name)}")
+        if exif.is_jpeg_in_tiff:  # ffmpeg gives black pictures and no error
+            raise VideoError(f"{path}: not a video that can be read: {JPEG_IN_TIFF}")
         try:
             with _open_container(opened_fd, limits) as container:
                 stream, others = choose_stream(path, container, stream_index)
+                if container.format.name in STILL_FORMATS and not stream.codec_context.width:
+                    raise VideoError(f"{path}: a photograph that cannot be decoded: get a copy that is whole")
                 _check_limits(path, stream, limits)
                 stream_index = stream.index  # the stream itself goes with its container
             if boxes is not None and boxes.is_encrypted:
                 raise VideoError(f"{path}: {ENCRYPTED}")
             with _open_container(opened_fd, limits) as container:
-                exif = read_exif(file) if container.format.name in STILL_FORMATS else None
-                info = _read_info(path, size_bytes, container, stream_index, boxes, exif)
+                own = exif if container.format.name in STILL_FORMATS else None
+                info = _read_info(path, size_bytes, container, stream_index, boxes, own)
         except av.error.FFmpegError as error:
             file.seek(0)
             reason = reason_for_refusal(path.name, file.read(HEAD_BYTES), boxes, error.strerror or "no reason given")

@@ -52,6 +52,7 @@ UNFINISHED = (
     "the index rebuilt by a repair tool such as untrunc, from an intact clip of the same camera"
 )
 ENCRYPTED = "its pictures are encrypted: without the key they cannot be seen; get a copy that is not protected"
+JPEG_IN_TIFF = "a TIFF whose picture is compressed as JPEG, which cannot be decoded here: convert it to PNG or JPEG"
 ANIMATION = "an animated picture, neither a photograph nor a video: make one with 'ffmpeg -i {name} video.mp4'"
 PICTURE_FORMAT = (
     "a picture in an MP4 container (brand {brand}: HEIC, AVIF or raw photo), still or animated, not a video; make "
