@@ -108,7 +108,7 @@ def test_every_estimate_is_of_its_own_frame_however_many_searches_there_are(sess
     assert len(blank) == 5
 
 
-VIDEO = dataclasses.make_dataclass("Video", ["path"])(Path("folder/clip.mp4"))
+VIDEO = dataclasses.make_dataclass("Video", ["path", "container_format"])(Path("folder/clip.mp4"), "mov")
 
 
 def located(session, monkeypatch, options, count=70, **kwargs):
